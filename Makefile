@@ -1,0 +1,79 @@
+# Everything needs only `make`, a C compiler and Python 3.11 or newer; everything else goes into .venv and .stack.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export PYTHONUNBUFFERED = 1
+
+.PHONY: help install demo up down test check format lock bench clean
+
+help: ## show what there is
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 17
+
+install: $(STAMP) ## set up .venv from the lock
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$(PYTHON) is not Python 3.11 or newer; name one: make install PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make virtual environments; install its venv package (Debian: python3-venv)" >&2; exit 1; }
+	@rm -f $@
+	@[ -x $(BIN)/python ] || { echo "Making $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
+	@total=$$(grep -cE '^[A-Za-z0-9._-]+==' requirements.lock); count=0; \
+	echo "Installing $$total packages into $(VENV), hashes checked (once, a minute or two) ..."; \
+	$(BIN)/python -m pip install --no-input --progress-bar off --require-hashes -r requirements.lock 2>&1 \
+	  | tee $(VENV)/install.log \
+	  | while IFS= read -r line; do \
+	      case "$$line" in \
+	        Collecting*|Requirement\ already*) count=$$((count + 1)); [ $$((count % 10)) -ne 0 ] || echo "  $$count of $$total resolved";; \
+	        *Downloading*MB*) echo "  $${line#"$${line%%[![:space:]]*}"}";; \
+	        Building*|Installing\ collected*) echo "  $${line%%:*} ...";; \
+	        ERROR*|*error:*) echo "$$line" >&2;; \
+	      esac; \
+	    done || { echo "Installation failed; all that pip said is in $(VENV)/install.log:" >&2; tail -n 15 $(VENV)/install.log >&2; exit 1; }
+	@$(BIN)/python -m pip install --no-input --quiet --no-deps --no-build-isolation --editable . \
+	  || { echo "Installation of the checkout itself failed" >&2; exit 1; }
+	@touch $@
+	@echo "Installed: $(BIN)/fraudstream"
+
+demo: install ## watch an attack being caught, end to end, on real servers (under four minutes)
+	@$(BIN)/fraudstream demo
+
+up: install ## the same, left running for a look
+	@$(BIN)/fraudstream demo --keep
+
+down: ## stop what `make up` left running
+	@[ ! -x $(BIN)/fraudstream ] || $(BIN)/fraudstream demo --stop
+
+test: install ## all tests, on real servers
+	$(BIN)/python -m pytest
+
+check: install ## lint, format, types, import rules, lock, documentation
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/fraudstream/test_docs.py tests/fraudstream/test_lock.py
+
+format: install ## format the code and fix what can be fixed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: install ## write requirements.lock anew from pyproject.toml (needs the network)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra local --extra train --group dev --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" \
+	  --output-file requirements.lock
+
+bench: install ## measure throughput, latency, memory and quality
+	$(BIN)/python -m bench
+
+clean: down ## remove everything that was installed or made here
+	rm -rf $(VENV) .stack .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

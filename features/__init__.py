@@ -1,0 +1,1 @@
+"""Transactions, exact sliding windows, the feature catalogue and the online feature store."""

@@ -1,0 +1,183 @@
+"""The declared features: one declaration each, and every use of a feature starts here.
+
+A feature's formula takes the aggregates of the windows and gives a column; the order of the declarations is the order
+of the model's columns. `FEATURE_SET` names the declarations: it changes whenever one of them does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Final, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from features.history import Int64
+from features.windows import WEEK_MS, Aggregates, Window
+
+Column = NDArray[np.float64]
+
+_DAY_MS: Final = 86_400_000
+_HOUR_MS: Final = 3_600_000
+_EXACT_IN_FLOAT: Final = 1 << 53
+
+
+class Inputs(msgspec.Struct, frozen=True):
+    """What formulas read: the windows' aggregates and 10 to the power of each currency's exponent, as float64."""
+
+    windows: Aggregates
+    unit: Column
+
+
+class Feature(msgspec.Struct, frozen=True):
+    """One declaration.
+
+    Attributes:
+        name: as in outcomes, tables and models.
+        dtype: "int64" or "float64": how the value is written.
+        meaning: one line for people.
+        code: reason code where this feature explains a decision.
+        sentence: reason text; `{value}` is the feature's value.
+        formula: float64 column from the inputs; whole numbers for an int64 feature.
+    """
+
+    name: str
+    dtype: Literal["int64", "float64"]
+    meaning: str
+    code: str
+    sentence: str
+    formula: Callable[[Inputs], Column]
+
+
+def _mean(window: Window, unit: Column) -> Column:
+    """Mean amount in major units: integer sum / count / 10^exponent, the sum exact whatever its size."""
+    mean = window.total / window.count
+    for i in np.flatnonzero(window.total > _EXACT_IN_FLOAT).tolist():
+        mean[i] = int(window.total[i]) / int(window.count[i])
+    return np.asarray(mean / unit)
+
+
+def _major(amount_minor: Int64, unit: Column) -> Column:
+    return np.asarray(amount_minor / unit)
+
+
+def _amount(x: Inputs) -> Column:
+    return _major(x.windows.amount_minor, x.unit)
+
+
+def _seconds_since_last(x: Inputs) -> Column:
+    gap_ms = np.where(x.windows.previous_ms >= 0, x.windows.time_ms - x.windows.previous_ms, WEEK_MS)
+    return np.asarray(gap_ms / 1000)
+
+
+FEATURES: Final[tuple[Feature, ...]] = (
+    Feature(
+        "num_trans_last_10m", "int64", "authorizations of the card in the last 10 minutes, this one included",
+        "VELOCITY_10M", "{value} transactions in the last 10 minutes",
+        lambda x: x.windows.ten_minutes.count.astype(np.float64),
+    ),
+    Feature(
+        "num_trans_last_1w", "int64", "authorizations of the card in the last week, this one included",
+        "VELOCITY_1W", "{value} transactions in the last week",
+        lambda x: x.windows.week.count.astype(np.float64),
+    ),
+    Feature(
+        "avg_amt_last_10m", "float64", "mean amount of the last 10 minutes, major units",
+        "AMOUNT_10M", "an average of {value} per transaction in the last 10 minutes",
+        lambda x: _mean(x.windows.ten_minutes, x.unit),
+    ),
+    Feature(
+        "avg_amt_last_1w", "float64", "mean amount of the last week, major units",
+        "AMOUNT_1W", "an average of {value} per transaction in the last week",
+        lambda x: _mean(x.windows.week, x.unit),
+    ),
+    Feature(
+        "amt_ratio1", "float64", "avg_amt_last_10m / avg_amt_last_1w",
+        "AMOUNT_SHIFT", "amounts of the last 10 minutes are {value} times the week's average",
+        lambda x: _mean(x.windows.ten_minutes, x.unit) / _mean(x.windows.week, x.unit),
+    ),
+    Feature(
+        "amt_ratio2", "float64", "amount / avg_amt_last_1w",
+        "AMOUNT_UNUSUAL", "the amount is {value} times the card's average of the week",
+        lambda x: _amount(x) / _mean(x.windows.week, x.unit),
+    ),
+    Feature(
+        "count_ratio", "float64", "num_trans_last_10m / num_trans_last_1w",
+        "BURST", "{value} of the week's transactions fell into the last 10 minutes",
+        lambda x: np.asarray(x.windows.ten_minutes.count / x.windows.week.count),
+    ),
+    Feature(
+        "amount", "float64", "amount of this transaction, major units",
+        "AMOUNT", "the amount is {value}",
+        _amount,
+    ),
+    Feature(
+        "secs_since_last", "float64", "seconds since the card's last authorization of the week, 604800 for none",
+        "RAPID_REPEAT", "{value} seconds after the card's last transaction",
+        _seconds_since_last,
+    ),
+    Feature(
+        "prev_amt", "float64", "amount of the card's last authorization of the week, major units, 0 for none",
+        "PREVIOUS_AMOUNT", "the card's last transaction was {value}",
+        lambda x: _major(x.windows.previous_minor, x.unit),
+    ),
+    Feature(
+        "min_amt_last_10m", "float64", "smallest amount of the last 10 minutes, major units",
+        "SMALLEST_10M", "the smallest amount of the last 10 minutes is {value}",
+        lambda x: _major(x.windows.ten_minutes.smallest, x.unit),
+    ),
+    Feature(
+        "max_amt_last_10m", "float64", "largest amount of the last 10 minutes, major units",
+        "LARGEST_10M", "the largest amount of the last 10 minutes is {value}",
+        lambda x: _major(x.windows.ten_minutes.largest, x.unit),
+    ),
+    Feature(
+        "max_amt_last_1w", "float64", "largest amount of the last week, major units",
+        "LARGEST_1W", "the largest amount of the last week is {value}",
+        lambda x: _major(x.windows.week.largest, x.unit),
+    ),
+    Feature(
+        "hour_of_day", "int64", "UTC hour of the effective time",
+        "HOUR", "the transaction was made in hour {value} UTC",
+        lambda x: (x.windows.time_ms % _DAY_MS // _HOUR_MS).astype(np.float64),
+    ),
+    Feature(
+        "num_countries_last_10m", "int64", "distinct countries of the last 10 minutes, 0 where none is known",
+        "COUNTRIES_10M", "{value} countries in the last 10 minutes",
+        lambda x: x.windows.countries.astype(np.float64),
+    ),
+    Feature(
+        "num_mccs_last_10m", "int64", "distinct merchant categories of the last 10 minutes, 0 where none is known",
+        "CATEGORIES_10M", "{value} merchant categories in the last 10 minutes",
+        lambda x: x.windows.mccs.astype(np.float64),
+    ),
+)  # fmt: skip
+
+FEATURE_NAMES: Final = tuple(f.name for f in FEATURES)
+# A formula's change is a new revision: the name of a set stands for values, not for words.
+_REVISION: Final = "1"
+FEATURE_SET: Final = (
+    "fs-"
+    + hashlib.sha256(
+        "\n".join((_REVISION, *(f"{f.name}:{f.dtype}:{f.meaning}" for f in FEATURES))).encode()
+    ).hexdigest()[:12]
+)
+
+
+def feature_matrix(windows: Aggregates, exponents: Int64) -> NDArray[np.float64]:
+    """Every declared feature of every authorization.
+
+    Args:
+        windows: aggregates, length n.
+        exponents: minor-unit exponents of the currencies, length n.
+
+    Returns:
+        float64 of shape (n, features), in the order of the catalogue.
+    """
+    inputs = Inputs(windows, np.power(10.0, exponents))
+    matrix = np.empty((len(exponents), len(FEATURES)))
+    for column, feature in enumerate(FEATURES):
+        matrix[:, column] = feature.formula(inputs)
+    return matrix

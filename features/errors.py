@@ -1,0 +1,94 @@
+"""Every error that fraudstream raises on purpose, in one tree.
+
+    FraudstreamError
+    ├── ConfigError            a setting cannot be used; names the variable
+    ├── ServerUnavailable      a server did not answer in time; names the variable that points at it
+    ├── DecodeError            a record is not a transaction (reason code of the contract)
+    ├── HistoryError           a history file cannot be used
+    ├── ModelError             a model is missing, corrupt or made for other features
+    ├── StoreError             the online feature store answered something it must not
+    │   ├── StaleEpoch         another worker owns the partition now
+    │   └── StoreLost          Redis holds less than was committed to Kafka
+    ├── PublishError           Kafka did not confirm a record
+    └── IndexingError          OpenSearch refused what it must take
+
+A library's exceptions are mapped to one of these where the library is called; nothing else leaves a room.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class FraudstreamError(Exception):
+    """The root: `exit_code` is what a command ends with when it meets this error."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(FraudstreamError):
+    """A setting cannot be used; the message names the variable and what to do."""
+
+    exit_code: ClassVar[int] = 78
+
+
+class ServerUnavailable(FraudstreamError):  # noqa: N818 - a state of the world, named as operators say it
+    """A server did not answer in the time allowed; the message names the variable that points at it."""
+
+    exit_code: ClassVar[int] = 69
+
+
+class DecodeError(FraudstreamError):
+    """A record is not a transaction.
+
+    Attributes:
+        reason: code of the contract, section 3.7 (`not_json`, `bad_amount`, ...).
+        detail: one sentence for people, free of card numbers.
+    """
+
+    exit_code: ClassVar[int] = 65
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class HistoryError(FraudstreamError):
+    """A history file is missing, unreadable or lacks a column."""
+
+    exit_code: ClassVar[int] = 65
+
+
+class ModelError(FraudstreamError):
+    """A model folder is missing, corrupt, or made for other features than the catalogue declares."""
+
+    exit_code: ClassVar[int] = 66
+
+
+class StoreError(FraudstreamError):
+    """The online feature store answered something that it must not."""
+
+    exit_code: ClassVar[int] = 74
+
+
+class StaleEpoch(StoreError):  # noqa: N818 - the name of the fencing rule it reports
+    """Another worker has taken the partition over; nothing was written."""
+
+    exit_code: ClassVar[int] = 75
+
+
+class StoreLost(StoreError):  # noqa: N818 - the name of the state it reports
+    """Redis holds less than the offsets committed to Kafka say it must."""
+
+
+class PublishError(FraudstreamError):
+    """Kafka did not confirm a record; nothing of the batch was acknowledged."""
+
+    exit_code: ClassVar[int] = 74
+
+
+class IndexingError(FraudstreamError):
+    """OpenSearch refused something that it must take."""
+
+    exit_code: ClassVar[int] = 74

@@ -1,0 +1,195 @@
+"""A card's history: one packed value, its entries in order of application.
+
+Layout, little-endian 64-bit words (`docs/redis-layout.md` draws it):
+
+    header   version:8 | settled:24 | written:32     see `Histories`
+    entry    time_ms:48 | reversal:1 | clamped:1 | country:14
+             amount_minor:50 | mcc:14                 (of a reversal: offset of the record that applied it)
+             identity:64
+
+An entry is an authorization or a reversal. Order of application is kept because a copy of a transaction is answered
+with the features of the prefix up to its first copy. The header tells, when a batch is delivered again after a crash,
+which of its records were first copies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from features.errors import StoreError
+
+VERSION: Final = 1
+WORD: Final = np.dtype("<u8")
+HEADER_BYTES: Final = 8
+ENTRY_BYTES: Final = 24
+MAX_AMOUNT_MINOR: Final = 10**15
+
+_TIME_SHIFT: Final = np.uint64(16)
+_REVERSAL_BIT: Final = np.uint64(1 << 15)
+_CLAMPED_BIT: Final = np.uint64(1 << 14)
+_AMOUNT_SHIFT: Final = np.uint64(14)
+_CODE_MASK: Final = np.uint64((1 << 14) - 1)
+_SETTLED_BITS: Final = 24
+_WRITTEN_BITS: Final = 32
+
+Int64 = NDArray[np.int64]
+UInt64 = NDArray[np.uint64]
+Bool = NDArray[np.bool_]
+
+
+class Entries(msgspec.Struct, frozen=True):
+    """Unpacked entries of any number of cards, as columns of one length.
+
+    Attributes:
+        time_ms: effective time; of a reversal: its original's, so that both leave the history together.
+        amount_minor: minor units; of a reversal: the offset of the record that applied it.
+        reversal: True for a reversal.
+        clamped: True where the event's own time lay too far in the future and the record's time was taken.
+        identity: hash of the transaction id; of a reversal: of the original's id.
+        country: `country_code` of the country, 0 where missing.
+        mcc: `mcc_code` of the merchant category, 0 where missing.
+    """
+
+    time_ms: Int64
+    amount_minor: Int64
+    reversal: Bool
+    clamped: Bool
+    identity: UInt64
+    country: Int64
+    mcc: Int64
+
+    def __len__(self) -> int:
+        return len(self.time_ms)
+
+    def take(self, index: Int64 | Bool) -> Entries:
+        """The entries at an index or mask."""
+        return Entries(*(getattr(self, name)[index] for name in self.__struct_fields__))
+
+
+def concatenate(parts: Sequence[Entries]) -> Entries:
+    """One table of several."""
+    return Entries(*(np.concatenate([getattr(p, name) for p in parts]) for name in Entries.__struct_fields__))
+
+
+def identity(transaction_id: str) -> int:
+    """The 64-bit identity of a transaction id within its card.
+
+    >>> identity("t-1") == identity("t-1") != identity("t-2")
+    True
+    """
+    return int.from_bytes(hashlib.blake2b(transaction_id.encode(), digest_size=8).digest(), "little")
+
+
+def country_code(country: str | None) -> int:
+    """A 14-bit code: exact for two upper-case letters, a hash for anything else, 0 for nothing.
+
+    >>> country_code("AA"), country_code("ZZ"), country_code(None)
+    (1, 676, 0)
+    """
+    if country is None:
+        return 0
+    if len(country) == 2 and country.isascii() and country.isalpha() and country.isupper():
+        return 1 + (ord(country[0]) - 65) * 26 + ord(country[1]) - 65
+    return 677 + zlib.crc32(country.encode()) % (16_384 - 677)
+
+
+def mcc_code(mcc: str | None) -> int:
+    """A 14-bit code: exact for four digits, a hash for anything else, 0 for nothing.
+
+    >>> mcc_code("0000"), mcc_code("9999"), mcc_code(None)
+    (1, 10000, 0)
+    """
+    if mcc is None:
+        return 0
+    if len(mcc) == 4 and mcc.isascii() and mcc.isdigit():
+        return 1 + int(mcc)
+    return 10_001 + zlib.crc32(mcc.encode()) % (16_384 - 10_001)
+
+
+def pack_words(entries: Entries) -> UInt64:
+    """Entries as words, shape (n, 3)."""
+    words = np.empty((len(entries), 3), WORD)
+    amount = entries.amount_minor.astype(np.uint64)
+    words[:, 0] = (entries.time_ms.astype(np.uint64) << _TIME_SHIFT) | entries.country.astype(np.uint64)
+    words[:, 0] |= np.where(entries.reversal, _REVERSAL_BIT, np.uint64(0))
+    words[:, 0] |= np.where(entries.clamped, _CLAMPED_BIT, np.uint64(0))
+    # A reversal's second word is its offset whole; an authorization's is amount and MCC.
+    words[:, 1] = np.where(entries.reversal, amount, (amount << _AMOUNT_SHIFT) | entries.mcc.astype(np.uint64))
+    words[:, 2] = entries.identity
+    return words
+
+
+def unpack_words(words: UInt64) -> Entries:
+    """The inverse of `pack_words`; shape (n, 3)."""
+    head, body = words[:, 0], words[:, 1]
+    # Unsigned shifts throughout: times and amounts reach into the sign bit of their words.
+    reversal = (head & _REVERSAL_BIT) != 0
+    return Entries(
+        time_ms=(head >> _TIME_SHIFT).astype(np.int64),
+        amount_minor=np.where(reversal, body, body >> _AMOUNT_SHIFT).astype(np.int64),
+        reversal=reversal,
+        clamped=(head & _CLAMPED_BIT) != 0,
+        identity=words[:, 2].astype(np.uint64),
+        country=(head & _CODE_MASK).astype(np.int64),
+        mcc=np.where(reversal, np.uint64(0), body & _CODE_MASK).astype(np.int64),
+    )
+
+
+class Histories(msgspec.Struct, frozen=True):
+    """The unpacked histories of several cards.
+
+    Attributes:
+        entries: all entries, one card after the other, each card's in order of application.
+        counts: entries per card; shape (cards,).
+        settled: entries that were there before the batch that wrote last; shape (cards,).
+        written: offset of the last record of that batch, modulo 2**32; shape (cards,).
+    """
+
+    entries: Entries
+    counts: Int64
+    settled: Int64
+    written: Int64
+
+
+def header(settled: int, written: int) -> bytes:
+    """The first eight bytes of a packed history."""
+    word = (VERSION << _SETTLED_BITS) | min(settled, (1 << _SETTLED_BITS) - 1)
+    return ((word << _WRITTEN_BITS) | written % (1 << _WRITTEN_BITS)).to_bytes(HEADER_BYTES, "little")
+
+
+def is_after(offset: int, written: int) -> bool:
+    """Whether an offset lies after one of which the lowest 32 bits are known (they are less than 2**31 apart).
+
+    >>> is_after(2**32 + 5, 4), is_after(2**32 + 5, 5), is_after(3, 2**32 - 2)
+    (True, False, True)
+    """
+    return 0 < (offset - written) % (1 << _WRITTEN_BITS) < 1 << (_WRITTEN_BITS - 1)
+
+
+def unpack(values: Sequence[bytes | None]) -> Histories:
+    """Unpack the histories of several cards at once; None for a card without one.
+
+    Raises:
+        StoreError: a value is not a packed history of the version known here.
+    """
+    bodies: list[bytes] = []
+    counts, settled, written = (np.zeros(len(values), np.int64) for _ in range(3))
+    for card, value in enumerate(values):
+        if value is None:
+            continue
+        size = len(value) - HEADER_BYTES
+        if size < 0 or size % ENTRY_BYTES or value[HEADER_BYTES - 1] != VERSION:
+            raise StoreError("a card's history in Redis is not in a layout this version knows; run: fraudstream replay")
+        counts[card] = size // ENTRY_BYTES
+        written[card] = int.from_bytes(value[:4], "little")
+        settled[card] = int.from_bytes(value[4:7], "little")
+        bodies.append(value[HEADER_BYTES:])
+    words = np.frombuffer(b"".join(bodies), WORD).reshape(-1, 3)
+    return Histories(unpack_words(words), counts, settled, written)

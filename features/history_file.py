@@ -1,0 +1,262 @@
+"""A history file as checked columns: the transaction's fields by the contract's rules, cards known by number.
+
+A history is one Parquet file or a folder of them, read in order of their names. Its rows are in the order in which
+they would stand in the topic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from features import pan
+from features.errors import HistoryError
+from features.history import Int64, country_code, mcc_code
+from features.history_columns import amounts_minor, codes, fit_ids, times_ms
+from features.money import EXPONENTS
+from features.transaction import AUTHORIZATION, REVERSAL
+
+LABELS: Final = ("is_fraud", "attack_id", "attack_position")
+_REQUIRED: Final = ("transaction_id", "card_id", "amount", "currency", "event_time")
+_OPTIONAL: Final = ("type", "original_transaction_id", "timestamp_ms", "merchant_category", "country")
+_TIMES: Final = ("event_time", "timestamp_ms")
+_TEXTS: Final = (*(name for name in (*_REQUIRED, *_OPTIONAL) if name not in {"amount", *_TIMES}),)
+# Anything that could be the digits of a card number with separators; `pan_digits` has the last word.
+_MAYBE_PAN: Final = r"^[^0-9A-Za-z]*(?:[0-9][^0-9A-Za-z]*){13,19}$"
+_SHORTEST_PAN: Final = 13
+
+
+class History(msgspec.Struct, frozen=True):
+    """An opened history: its files, the rows of each, and the columns that are read with their types."""
+
+    files: tuple[Path, ...]
+    rows: tuple[int, ...]
+    schema: Mapping[str, pl.DataType]
+
+
+class Cards(msgspec.Struct, frozen=True):
+    """The cards of a history, ranked by their stored id.
+
+    Attributes:
+        spelled: one row per spelling: `card_id` as in the file, `rank` (null where it cannot be a card id), `digits`
+            where it is a card number.
+        ids: stored ids by rank.
+        counts: rows of each card, by rank.
+    """
+
+    spelled: pl.DataFrame
+    ids: pl.Series
+    counts: Int64
+
+
+class _Part(msgspec.Struct, frozen=True):
+    """Consecutive rows of one file."""
+
+    file: Path
+    first_row: int
+    frame: pl.DataFrame
+
+    def refuse(self, wrong: NDArray[np.bool_], column: str, reason: str) -> None:
+        """Raise for the first row that is wrong, if there is one."""
+        if wrong.any():
+            row = self.first_row + int(np.argmax(wrong)) + 1
+            raise HistoryError(f"{self.file}, row {row} (the first is 1): {column} {reason}")
+
+
+def open_history(path: Path) -> History:
+    """Find a history's files and check that their columns can be read.
+
+    Raises:
+        HistoryError: there is no file, one is no Parquet file, a column is missing or of an unfit type, or no row.
+    """
+    if not path.exists():
+        raise HistoryError(f"{path} does not exist; give a Parquet file or a folder of them")
+    files = tuple(sorted(path.glob("*.parquet"))) if path.is_dir() else (path,)
+    if not files:
+        raise HistoryError(f"{path} holds no file *.parquet")
+    schemas = [_schema(file) for file in files]
+    for file, schema in zip(files, schemas, strict=True):
+        if schema != schemas[0]:
+            raise HistoryError(f"{file} has other columns or column types than {files[0].name}")
+    rows = tuple(_collect(pl.scan_parquet(file).select(pl.len()), file).item() for file in files)
+    if not sum(rows):
+        raise HistoryError(f"{path} holds no transaction")
+    return History(files, rows, schemas[0])
+
+
+def _collect(query: pl.LazyFrame, file: Path) -> pl.DataFrame:
+    try:
+        return query.collect()
+    except (pl.exceptions.PolarsError, OSError) as exc:
+        raise HistoryError(f"{file} cannot be read as Parquet: {str(exc).splitlines()[0]}") from exc
+
+
+def _schema(file: Path) -> dict[str, pl.DataType]:
+    try:
+        found = pl.read_parquet_schema(file)
+    except (pl.exceptions.PolarsError, OSError) as exc:
+        raise HistoryError(f"{file} cannot be read as Parquet: {str(exc).splitlines()[0]}") from exc
+    if missing := [name for name in _REQUIRED if name not in found]:
+        raise HistoryError(f"{file} has no column {', '.join(missing)}")
+    schema: dict[str, pl.DataType] = {name: found[name] for name in (*_REQUIRED, *_OPTIONAL, *LABELS) if name in found}
+    for name, dtype in schema.items():
+        if not _fits(name, dtype):
+            raise HistoryError(f"{file}: column {name} cannot be of type {dtype}")
+    return schema
+
+
+def _fits(name: str, dtype: pl.DataType) -> bool:
+    if name in _TEXTS:
+        return dtype in (pl.String, pl.Categorical, pl.Enum)
+    if name in _TIMES:
+        return dtype.is_integer() or isinstance(dtype, pl.Datetime | pl.String)
+    if name == "amount":
+        return dtype.is_numeric() or dtype == pl.String
+    if name == "is_fraud":
+        return dtype.is_integer() or dtype == pl.Boolean
+    return True
+
+
+def find_cards(history: History, pan_key: bytes | None) -> Cards:
+    """Every card of a history, its stored id and its number of rows.
+
+    Raises:
+        HistoryError: a card id is a card number and there is no key to tokenise it, or a file cannot be read.
+    """
+    column = pl.col("card_id").cast(pl.String)
+    files = pl.concat([pl.scan_parquet(file).select(column) for file in history.files])
+    spelled = _collect(files.group_by("card_id").len().filter(column.is_not_null()), history.files[0])
+    spelled = spelled.filter(fit_ids(spelled["card_id"]))
+    digits = _card_numbers(spelled["card_id"])
+    if pan_key is None and digits.null_count() < len(digits):
+        raise HistoryError("column card_id holds card numbers; set FRAUD_PAN_KEY to a key of at least 32 bytes")
+    tokens = [None if pan_key is None or own is None else pan.token(pan_key, own) for own in digits]
+    stored = pl.Series(tokens, dtype=pl.String).alias("stored").zip_with(digits.is_not_null(), spelled["card_id"])
+    spelled = spelled.with_columns(stored.alias("stored"), digits.alias("digits"))
+    cards = spelled.group_by("stored").agg(pl.col("len").sum()).sort("stored").with_row_index("rank")
+    return Cards(
+        spelled.join(cards.select("stored", "rank"), on="stored").select("card_id", "rank", "digits"),
+        cards["stored"],
+        cards["len"].cast(pl.Int64).to_numpy(),
+    )
+
+
+def _card_numbers(ids: pl.Series) -> pl.Series:
+    """The digits of ids that are card numbers, null elsewhere."""
+    maybe = ids.str.contains(_MAYBE_PAN).arg_true()
+    digits = pl.Series("digits", [None], dtype=pl.String).extend_constant(None, len(ids) - 1) if len(ids) else ids
+    return digits.scatter(maybe, [pan.pan_digits(text) for text in ids.gather(maybe)]) if len(maybe) else digits
+
+
+def read_checked(history: History, cards: Cards, chunk_rows: int, clock_skew_ms: int) -> Iterator[pl.DataFrame]:
+    """The history in its order, some rows at a time.
+
+    Yields:
+        Frames with the columns `rank` (of the card), `transaction_id`, `identity` (hash of the id; of a reversal: of
+        its original's), `event_ms`, `time_ms` (effective), `clamped`, `amount_minor`, `exponent`, `reversal`,
+        `country` and `mcc` (codes), and the labels that the history has.
+
+    Raises:
+        HistoryError: the first row with a value that the contract refuses.
+    """
+    for file, rows in zip(history.files, history.rows, strict=True):
+        for first in range(0, rows, chunk_rows):
+            query = pl.scan_parquet(file).select(*history.schema).slice(first, chunk_rows)
+            frame = _collect(query.with_columns(pl.col(n).cast(pl.String) for n in _TEXTS if n in history.schema), file)
+            yield _checked(_Part(file, first, frame), cards, clock_skew_ms)
+
+
+def _checked(part: _Part, cards: Cards, clock_skew_ms: int) -> pl.DataFrame:
+    frame = part.frame
+    for name in _REQUIRED:
+        part.refuse(frame[name].is_null().to_numpy(), name, "is missing")
+    card = frame.select("card_id").join(cards.spelled, on="card_id", how="left", maintain_order="left")
+    unfit = "must have 1 to 128 characters, none a control character"
+    part.refuse(card["rank"].is_null().to_numpy(), "card_id", unfit)
+    part.refuse(~fit_ids(frame["transaction_id"]), "transaction_id", unfit)
+    reversal = _reversals(part)
+    frame = _masked(frame, card["digits"])
+    event_ms, time_ms = _times(part, clock_skew_ms)
+    amount_minor, exponent = _amounts(part)
+    nothing = pl.Series([None], dtype=pl.String).extend_constant(None, len(frame) - 1)
+    own = frame["transaction_id"]
+    return pl.DataFrame(
+        {
+            "rank": card["rank"],
+            "transaction_id": own,
+            "identity": (frame["original_transaction_id"].zip_with(reversal, own) if reversal.any() else own).hash(),
+            "event_ms": event_ms,
+            "time_ms": time_ms,
+            "clamped": time_ms != event_ms,
+            "amount_minor": amount_minor,
+            "exponent": exponent.astype(np.int8),
+            "reversal": reversal,
+            "country": codes(frame["country"] if "country" in frame.columns else nothing, country_code),
+            "mcc": codes(frame["merchant_category"] if "merchant_category" in frame.columns else nothing, mcc_code),
+            **_labels(part, reversal),
+        }
+    )
+
+
+def _reversals(part: _Part) -> pl.Series:
+    frame = part.frame
+    if "type" not in frame.columns:
+        return pl.Series([False]).extend_constant(False, len(frame) - 1)  # noqa: FBT003 - the library's signature
+    kind = frame["type"].fill_null(AUTHORIZATION)
+    part.refuse(~kind.is_in([AUTHORIZATION, REVERSAL]).to_numpy(), "type", f"must be {AUTHORIZATION} or {REVERSAL}")
+    reversal = kind == REVERSAL
+    if reversal.any():
+        named = "original_transaction_id" in frame.columns
+        fit = fit_ids(frame["original_transaction_id"]) if named else np.zeros(len(frame), np.bool_)
+        part.refuse(reversal.to_numpy() & ~fit, "original_transaction_id", "must name what the reversal takes back")
+    return reversal
+
+
+def _masked(frame: pl.DataFrame, digits: pl.Series) -> pl.DataFrame:
+    """The texts of records of card numbers, with the number masked wherever it stands in them."""
+    if digits.null_count() == len(digits):
+        return frame
+    for name in ("transaction_id", "original_transaction_id", "merchant_category", "country"):
+        if name in frame.columns:
+            at = (digits.is_not_null() & (frame[name].str.len_bytes() >= _SHORTEST_PAN)).arg_true()
+            pairs = zip(frame[name].gather(at), digits.gather(at), strict=True)
+            frame = frame.with_columns(frame[name].scatter(at, [pan.mask_own(text, own) for text, own in pairs]))
+    return frame
+
+
+def _times(part: _Part, clock_skew_ms: int) -> tuple[Int64, Int64]:
+    """The events' own and their effective times."""
+    outside = "must be a time from 1970 to 9999: a timestamp, RFC 3339 text or integer epoch milliseconds"
+    event_ms = times_ms(part.frame["event_time"])
+    part.refuse(event_ms < 0, "event_time", outside)
+    if "timestamp_ms" not in part.frame.columns:
+        return event_ms, event_ms
+    given = part.frame["timestamp_ms"]
+    recorded_ms = np.where(given.is_null().to_numpy(), event_ms, times_ms(given))
+    part.refuse(recorded_ms < 0, "timestamp_ms", outside)
+    return event_ms, np.where(event_ms - recorded_ms > clock_skew_ms, recorded_ms, event_ms)
+
+
+def _amounts(part: _Part) -> tuple[Int64, Int64]:
+    """Minor units, and the decimals of the currencies."""
+    exponent = codes(part.frame["currency"], lambda code: EXPONENTS.get(code or "", -1)).to_numpy().astype(np.int64)
+    part.refuse(exponent < 0, "currency", "is not an active ISO 4217 code with minor units")
+    amount_minor = amounts_minor(part.frame["amount"], exponent)
+    part.refuse(amount_minor == 0, "amount", "must be a decimal number of 1 to 10^15 minor units after rounding")
+    return amount_minor, exponent
+
+
+def _labels(part: _Part, reversal: pl.Series) -> dict[str, pl.Series]:
+    labels: dict[str, pl.Series] = {name: part.frame[name] for name in LABELS if name in part.frame.columns}
+    if "is_fraud" in labels:
+        label = labels["is_fraud"].cast(pl.Int8, strict=False)
+        known: Callable[[int, int], pl.Series] = label.is_between
+        part.refuse(~(known(0, 1).fill_null(False) | reversal).to_numpy(), "is_fraud", "must be 0 or 1")  # noqa: FBT003
+        labels["is_fraud"] = label
+    return labels

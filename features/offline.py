@@ -1,0 +1,205 @@
+"""The offline feature table: a history in, the catalogue's features out, by the very code that serves them online.
+
+    history ──> checked columns ──> sorted by card, slice by slice ──> whole cards ──> `apply_batch` ──> table
+               (history_file.py)    (temporary files)                  (chunks)
+
+Cards are independent of each other, so memory holds one slice or one chunk at a time (and the list of cards), however
+long the history is. The table's rows are ordered by card id, each card's in the order of the history.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from features.apply import Applied, Batch, apply_batch
+from features.catalogue import FEATURES, Inputs
+from features.errors import HistoryError
+from features.history import Entries, Histories, Int64
+from features.history_file import LABELS, Cards, find_cards, open_history, read_checked
+from features.windows import MAX_CARDS, WEEK_MS
+
+DAY_MS: Final = 86_400_000
+CHUNK_ROWS: Final = 500_000
+CLOCK_SKEW_MS: Final = 300_000
+
+_PASSED_ON: Final = frozenset(("transaction_id", *LABELS))
+_ODD_CONSTANT: Final = np.uint64(0x9E3779B97F4A7C15)
+
+Progress = Callable[[int, int], None]
+
+
+class TableSummary(msgspec.Struct, frozen=True):
+    """What went in and what came out.
+
+    Attributes:
+        rows_in: rows of the history.
+        rows_out: rows of the table: every authorization, copies included.
+        reversals: rows that were reversals.
+        copies: authorizations that repeat one still in the history.
+        late: authorizations applied behind a newer one of their card, copies not counted.
+        beyond_grace: rows that online would be flagged `beyond_grace`: late, or copies of ones further back, by more.
+        cards: distinct cards.
+    """
+
+    rows_in: int
+    rows_out: int
+    reversals: int
+    copies: int
+    late: int
+    beyond_grace: int
+    cards: int
+
+
+def build_table(
+    history: Path,
+    out: Path,
+    *,
+    grace_ms: int = DAY_MS,
+    clock_skew_ms: int = CLOCK_SKEW_MS,
+    pan_key: bytes | None = None,
+    chunk_rows: int = CHUNK_ROWS,
+    progress: Progress | None = None,
+) -> TableSummary:
+    """Write the feature table of a history.
+
+    The table holds `transaction_id`, `card_id`, `event_time` (UTC, ms), every feature in the order of the catalogue,
+    and `is_fraud`, `attack_id`, `attack_position` where the history has them. A copy has its first's features; a
+    reversal has no row. Cards are in order of their stored id (code points), a card's rows in the history's order.
+
+    Args:
+        history: a Parquet file or a folder of them.
+        out: the Parquet file to write; it appears when it is complete.
+        grace_ms: how late an authorization may be and still be exact.
+        clock_skew_ms: how far an event's time may lie after `timestamp_ms`, where the history has that column.
+        pan_key: key for card ids that are card numbers.
+        chunk_rows: rows in memory at once; more where a single card has more.
+        progress: called with the work done and the whole work, in rows; every row is read once and computed once.
+
+    Raises:
+        HistoryError: the history cannot be read or a row is not a transaction, or the table cannot be written.
+    """
+    opened = open_history(history)
+    if any(out.resolve() == file.resolve() for file in opened.files):
+        raise HistoryError(f"{out} is part of the history; write the table somewhere else")
+    cards = find_cards(opened, pan_key)
+    work = _Work(2 * sum(opened.rows), progress)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
+            folder = Path(temporary)
+            bounds = _chunk_bounds(cards.counts, chunk_rows)
+            slices = _Slices(folder, bounds)
+            for frame in read_checked(opened, cards, chunk_rows, clock_skew_ms):
+                slices.add(frame)
+                work.step(len(frame))
+            total = np.zeros(len(TableSummary.__struct_fields__), np.int64)
+            for number, frame in enumerate(slices.chunks()):
+                applied = _apply(frame, WEEK_MS + grace_ms, clock_skew_ms)
+                _table(frame, applied, cards).write_parquet(folder / f"table-{number:06d}.parquet")
+                total += _counted(frame, applied, grace_ms)
+                work.step(len(frame))
+            pl.scan_parquet(folder / "table-*.parquet").sink_parquet(folder / "table")
+            (folder / "table").replace(out)
+    except OSError as exc:
+        raise HistoryError(f"cannot write the table to {out}: {exc.strerror or exc}") from exc
+    return TableSummary(*total.tolist())
+
+
+class _Work:
+    """Reports progress."""
+
+    def __init__(self, rows: int, progress: Progress | None) -> None:
+        self._done, self._rows, self._progress = 0, rows, progress
+
+    def step(self, rows: int) -> None:
+        self._done += rows
+        if self._progress is not None:
+            self._progress(self._done, self._rows)
+
+
+def _chunk_bounds(counts: Int64, chunk_rows: int) -> Int64:
+    """First card of every chunk, and the number of cards at the end; at most `MAX_CARDS` cards in a chunk."""
+    # A card weighs at least so much that a chunk is full before it holds too many cards.
+    weight = np.maximum(counts, -(-chunk_rows // MAX_CARDS))
+    chunk = (np.cumsum(weight) - weight) // chunk_rows
+    return np.concatenate(([0], np.flatnonzero(np.diff(chunk)) + 1, [len(counts)]))
+
+
+class _Slices:
+    """Checked rows in temporary files, each file in order of the card, so that a chunk is a run of every file."""
+
+    def __init__(self, folder: Path, bounds: Int64) -> None:
+        self._folder, self._bounds = folder, bounds
+        self._files: list[tuple[Path, Int64]] = []
+
+    def add(self, frame: pl.DataFrame) -> None:
+        frame = frame.sort("rank", maintain_order=True)
+        file = self._folder / f"slice-{len(self._files):06d}.arrow"
+        frame.write_ipc(file)
+        self._files.append((file, np.searchsorted(frame["rank"].to_numpy(), self._bounds)))
+
+    def chunks(self) -> Iterator[pl.DataFrame]:
+        """Whole cards, one after the other, each card's rows in the history's order."""
+        for chunk in range(len(self._bounds) - 1):
+            runs = [
+                pl.scan_ipc(file).slice(int(at[chunk]), int(at[chunk + 1] - at[chunk]))
+                for file, at in self._files
+                if at[chunk + 1] > at[chunk]
+            ]
+            yield pl.concat(pl.collect_all(runs)).sort("rank", maintain_order=True)
+
+
+def _apply(frame: pl.DataFrame, retention_ms: int, clock_skew_ms: int) -> Applied:
+    """Apply all records of some cards to empty histories."""
+    column = {name: frame[name].to_numpy(writable=True) for name in frame.columns if name not in _PASSED_ON}
+    rank = column["rank"].astype(np.int64)
+    card = rank - rank[0]
+    offset = np.arange(len(frame))
+    entries = Entries(
+        time_ms=column["time_ms"],
+        amount_minor=np.where(column["reversal"], offset, column["amount_minor"]),
+        reversal=column["reversal"],
+        clamped=column["clamped"],
+        # Ids are unique per card only; with the card mixed in, namesakes on other cards are no reason to look closer.
+        identity=column["identity"] ^ (card.astype(np.uint64) * _ODD_CONSTANT),
+        country=column["country"].astype(np.int64),
+        mcc=column["mcc"].astype(np.int64),
+    )
+    nobody = Histories(entries.take(offset[:0]), *(np.zeros(int(card[-1]) + 1, np.int64) for _ in range(3)))
+    batch = Batch(entries, card, column["event_ms"], offset, redelivered=np.zeros(len(frame), np.bool_))
+    return apply_batch(nobody, batch, retention_ms=retention_ms, clock_skew_ms=clock_skew_ms)
+
+
+def _table(frame: pl.DataFrame, applied: Applied, cards: Cards) -> pl.DataFrame:
+    """The table's rows of one chunk."""
+    asked = frame.filter(~frame["reversal"])
+    inputs = Inputs(applied.aggregates, np.power(10.0, asked["exponent"].to_numpy().astype(np.int64)))
+    columns = {
+        "transaction_id": asked["transaction_id"],
+        "card_id": cards.ids.gather(asked["rank"]),
+        "event_time": asked["event_ms"].cast(pl.Datetime("ms", "UTC")),
+    }
+    for feature in FEATURES:
+        values = pl.Series(feature.formula(inputs))
+        columns[feature.name] = values.cast(pl.Int64) if feature.dtype == "int64" else values
+    return pl.DataFrame(columns | {name: asked[name] for name in LABELS if name in asked.columns})
+
+
+def _counted(frame: pl.DataFrame, applied: Applied, grace_ms: int) -> Int64:
+    """The summary of one chunk as an array."""
+    asked = applied.position >= 0
+    late_by_ms, copy = applied.aggregates.late_by_ms, applied.duplicate[asked]
+    flagged = np.maximum(late_by_ms, applied.behind_ms[asked]) > grace_ms
+    return np.array(
+        [
+            len(frame), asked.sum(), (~asked).sum(), copy.sum(), ((late_by_ms > 0) & ~copy).sum(), flagged.sum(),
+            frame["rank"].n_unique(),
+        ]
+    )  # fmt: skip

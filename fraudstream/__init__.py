@@ -1,0 +1,1 @@
+"""The command line: wires every room together and is imported by none."""

@@ -1,0 +1,65 @@
+"""The `fraudstream` command: every command in its place, and every expected failure as one clear line."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from features.errors import FraudstreamError
+from features.pan import scrub
+from fraudstream import commands_model, commands_roles, commands_stack, commands_traffic
+from local.errors import LocalStackError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="fraudstream",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(asked: bool) -> None:  # noqa: FBT001 - typer passes a flag's value by position
+    if asked:
+        typer.echo(version("fraudstream"))
+        raise typer.Exit
+
+
+@app.callback()
+def _fraudstream(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Streaming card-fraud detection.
+
+    Servers are found by FRAUD_* variables (see `fraudstream config`), whatever the working directory.
+    """
+
+
+commands_stack.register(app)
+commands_roles.register(app)
+commands_model.register(app)
+commands_traffic.register(app)
+
+
+def main() -> None:
+    """Run the command line; an expected failure becomes a line on stderr and its exit code, never a traceback."""
+    try:
+        app()
+    except (FraudstreamError, LocalStackError) as error:
+        sys.stderr.write(f"fraudstream: {scrub(str(error))}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""The roles, the setup of what they need, and the settings in force."""
+
+# ruff: noqa: PLC0415 - what is heavy is imported by the command that needs it, so that --help answers at once
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (setup, score, index, config):
+        app.command()(command)
+
+
+def setup() -> None:
+    """Make the topics and the index template; called again, it changes nothing.
+
+    Needs FRAUD_KAFKA_BOOTSTRAP and FRAUD_OPENSEARCH_URL.
+
+    Example: fraudstream setup
+    """
+    from sinks.index_template import setup_index
+    from sinks.topics import ensure_topics
+    from streams.index import opensearch_client
+
+    settings = logged_settings()
+    changes = ensure_topics(
+        settings.kafka(),
+        prefix=settings.topic_prefix,
+        partitions=settings.partitions,
+        replication_factor=settings.replication_factor,
+        grace_ms=settings.grace_s * 1000,
+    )
+    for change in changes:
+        configured = ", ".join(f"{name}={value}" for name, value in change.configured.items())
+        typer.echo(f"topic {change.topic}: {'created' if change.created else configured or 'as it should be'}")
+    client = opensearch_client(settings)
+    try:
+        setup_index(client, settings.index_prefix)
+    finally:
+        client.close()
+    typer.echo(f"index template {settings.index_prefix}processed_transactions: as it should be")
+
+
+def score() -> None:
+    """Score transactions: the role that reads `transactions` and answers on `processed_transactions`.
+
+    Needs FRAUD_KAFKA_BOOTSTRAP, FRAUD_REDIS_URL and FRAUD_MODEL. SIGTERM drains and ends it.
+
+    Example: FRAUD_MODEL=model fraudstream score
+    """
+    _run("score")
+
+
+def index() -> None:
+    """Index outcomes: the role that carries `processed_transactions` to OpenSearch.
+
+    Needs FRAUD_KAFKA_BOOTSTRAP and FRAUD_OPENSEARCH_URL. SIGTERM drains and ends it.
+
+    Example: fraudstream index
+    """
+    _run("index")
+
+
+def config() -> None:
+    """Print the settings in force as lines of a `.env` file, secrets masked.
+
+    Example: FRAUD_PARTITIONS=8 fraudstream config
+    """
+    from fraudstream.in_force import lines
+    from streams.settings import load_settings
+
+    for line in lines(load_settings()):
+        typer.echo(line)
+
+
+def _run(role: Literal["score", "index"]) -> None:
+    settings = logged_settings()
+    from streams.app import run_role
+
+    raise typer.Exit(run_role(role, settings))
+
+
+def logged_settings() -> Settings:
+    """The settings in force, and logging set up as they say."""
+    from fraudstream.logs import configure_logging
+    from streams.settings import load_settings
+
+    settings = load_settings()
+    configure_logging(settings.log_level)
+    return settings

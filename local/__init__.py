@@ -1,0 +1,1 @@
+"""Servers without containers, traffic generators and the demo. Knows the contract only."""

@@ -1,0 +1,1 @@
+"""Outcomes: model, decision, reasons, training and evaluation."""

@@ -1,0 +1,140 @@
+"""A model folder's `manifest.json`: everything about a model that is not its trees.
+
+Nothing in it depends on when or where the model was trained, so the same data and seed give the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Final
+
+import msgspec
+
+from features.catalogue import FEATURE_SET, FEATURES
+from scoring.report import Report
+
+MODEL_FILE: Final = "model.ubj"
+MANIFEST_FILE: Final = "manifest.json"
+FORMAT: Final = 1
+
+
+class FeatureColumn(msgspec.Struct, frozen=True):
+    """One column of the model's input."""
+
+    name: str
+    dtype: str
+
+
+class Thresholds(msgspec.Struct, frozen=True):
+    """From which probability on a transaction is reviewed and blocked.
+
+    Attributes:
+        review, block: probabilities, themselves included; 0 < review <= block.
+        review_false_positive_rate, block_false_positive_rate: share of ordinary transactions flagged, at most, on the
+            rows that the thresholds were chosen on.
+    """
+
+    review: float
+    block: float
+    review_false_positive_rate: float
+    block_false_positive_rate: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.block) and 0 < self.review <= self.block):
+            raise ValueError(f"thresholds must be 0 < review <= block, not {self.review} and {self.block}")
+
+
+class Period(msgspec.Struct, frozen=True):
+    """Rows of one part of the split: from `start` on and before `stop`, RFC 3339."""
+
+    start: str
+    stop: str
+    rows: int
+    frauds: int
+
+
+class Split(msgspec.Struct, frozen=True):
+    """The model learns from `train`, its thresholds come from `validation`, its metrics from `test`."""
+
+    train: Period
+    validation: Period
+    test: Period
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What `manifest.json` holds.
+
+    Attributes:
+        format: of this file.
+        model_sha256: hex SHA-256 of `model.ubj`.
+        feature_set: version of the catalogue that the features were declared in.
+        features: the model's columns in order.
+        thresholds: see Thresholds.
+        split: see Split.
+        metrics: measured on the split's test part.
+        data_fingerprint: hex SHA-256 of the features, labels and times of the whole table.
+        rows: of the whole table.
+        seed: of the training.
+        rounds: trees.
+        parameters: of XGBoost.
+        libraries: versions that the bytes of the model depend on.
+    """
+
+    format: int
+    model_sha256: str
+    feature_set: str
+    features: tuple[FeatureColumn, ...]
+    thresholds: Thresholds
+    split: Split
+    metrics: Report
+    data_fingerprint: str
+    rows: int
+    seed: int
+    rounds: int
+    parameters: dict[str, int | float | str]
+    libraries: dict[str, str]
+
+    @property
+    def version(self) -> str:
+        """Name of everything that a decision depends on: trees, features and thresholds."""
+        decisive = (self.model_sha256, self.feature_set, repr(self.thresholds.review), repr(self.thresholds.block))
+        return f"xgb-{hashlib.sha256(':'.join(decisive).encode()).hexdigest()[:12]}"
+
+    def encode(self) -> bytes:
+        """As JSON for people and machines."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+
+def catalogue_columns() -> tuple[FeatureColumn, ...]:
+    """The columns that a model must have to be served with this catalogue."""
+    return tuple(FeatureColumn(feature.name, feature.dtype) for feature in FEATURES)
+
+
+def decode_manifest(raw: bytes) -> Manifest:
+    """Read a manifest and see that it fits the catalogue.
+
+    Raises:
+        ValueError: with one sentence: not a manifest, of another format, or made for other features.
+    """
+    try:
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise ValueError(f"{MANIFEST_FILE} is not a model manifest ({exc})") from exc
+    if manifest.format != FORMAT:
+        raise ValueError(f"{MANIFEST_FILE} has format {manifest.format}, this version reads {FORMAT}")
+    if manifest.features != catalogue_columns():
+        raise ValueError(
+            f"the model was trained on other features than the catalogue declares: {_difference(manifest)}"
+        )
+    if manifest.feature_set != FEATURE_SET:
+        raise ValueError(f"the model was trained on feature set {manifest.feature_set}, the catalogue is {FEATURE_SET}")
+    return manifest
+
+
+def _difference(manifest: Manifest) -> str:
+    ours, theirs = catalogue_columns(), manifest.features
+    for number, (our, their) in enumerate(zip(ours, theirs, strict=False), start=1):
+        if our != their:
+            return f"column {number} is {their.name} ({their.dtype}), not {our.name} ({our.dtype})"
+    return f"{len(theirs)} columns, not {len(ours)}"

@@ -1,0 +1,1 @@
+"""Where outcomes go: confirmed Kafka publish, dead letters, OpenSearch."""

@@ -1,0 +1,211 @@
+"""The topics of the contract: made where they are missing, brought up to the contract where they fall short of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+import msgspec
+import structlog
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
+
+from features.errors import ConfigError, ServerUnavailable
+from features.windows import WEEK_MS
+
+log = structlog.get_logger(__name__)
+
+TRANSACTIONS: Final = "transactions"
+PROCESSED: Final = "processed_transactions"
+DEAD_LETTERS: Final = "transactions.dlq"
+LABELS: Final = "fraud_labels"
+
+MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
+"""Above every record that is accepted, so that an oversized one arrives and is dead-lettered."""
+_DAY_MS: Final = 86_400_000
+_FOR_EVER: Final = "-1"
+_BOOTSTRAP: Final = "FRAUD_KAFKA_BOOTSTRAP"
+
+_AWAY: Final = frozenset(
+    {
+        KafkaError._TRANSPORT,  # noqa: SLF001 - librdkafka's own codes are public under these names only
+        KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
+        KafkaError._TIMED_OUT,  # noqa: SLF001
+        KafkaError._RESOLVE,  # noqa: SLF001
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.BROKER_NOT_AVAILABLE,
+        KafkaError.NOT_CONTROLLER,
+    }
+)
+_REFUSED: Final = frozenset(
+    {
+        KafkaError._AUTHENTICATION,  # noqa: SLF001
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    }
+)
+
+
+class TopicChange(msgspec.Struct, frozen=True):
+    """What became of one topic.
+
+    Attributes:
+        topic: full name.
+        created: whether it was missing.
+        configured: settings of an existing topic that fell short of the contract, with their new values.
+    """
+
+    topic: str
+    created: bool
+    configured: dict[str, str]
+
+
+def retention_ms(grace_ms: int) -> int:
+    """How long transactions stay, whole days above two windows plus the grace: Redis is rebuilt from them.
+
+    >>> retention_ms(86_400_000) // 86_400_000
+    16
+    """
+    return (-(-(2 * WEEK_MS + grace_ms) // _DAY_MS) + 1) * _DAY_MS
+
+
+def topic_configs(grace_ms: int) -> dict[str, dict[str, str]]:
+    """The topics of the contract, without prefix, and what each of them needs."""
+    kept = str(retention_ms(grace_ms))
+    roomy = str(MAX_MESSAGE_BYTES)
+    return {
+        # The broker's clock, not the producer's: the effective time of an event rests on it.
+        TRANSACTIONS: {
+            "message.timestamp.type": "LogAppendTime",
+            "max.message.bytes": roomy,
+            "retention.ms": kept,
+            "cleanup.policy": "delete",
+        },
+        PROCESSED: {"retention.ms": kept, "cleanup.policy": "delete"},
+        DEAD_LETTERS: {"max.message.bytes": roomy, "retention.ms": kept, "cleanup.policy": "delete"},
+        # Labels arrive weeks after their transactions and are what the next model learns from.
+        LABELS: {"retention.ms": _FOR_EVER, "cleanup.policy": "delete"},
+    }
+
+
+def ensure_topics(
+    kafka: Mapping[str, str],
+    *,
+    prefix: str,
+    partitions: int,
+    replication_factor: int,
+    grace_ms: int,
+    timeout_s: float = 15.0,
+) -> list[TopicChange]:
+    """Make the topics that are missing; called again, it changes nothing.
+
+    Args:
+        kafka: librdkafka's settings that reach the brokers.
+        prefix: put before every topic name.
+        partitions: of every topic: in and out must have the same number.
+        replication_factor: of the topics that are made.
+        grace_ms: lateness up to which windows are exact; transactions are kept longer than two windows plus this.
+        timeout_s: longest wait for each answer.
+
+    Raises:
+        ConfigError: a topic exists with another number of partitions, or a setting or the user's rights forbid it.
+        ServerUnavailable: Kafka does not answer.
+    """
+    wanted = {f"{prefix}{name}": config for name, config in topic_configs(grace_ms).items()}
+    with mapped_errors():
+        refusals: list[KafkaError] = []
+        # librdkafka tells of refused credentials here alone; to the caller it only times out.
+        admin = AdminClient({**kafka, "error_cb": refusals.append, "log_level": "0"})
+        metadata = _metadata(admin, refusals, timeout_s)
+        for topic in wanted:
+            _check_partitions(metadata, topic, prefix, partitions)
+        missing = [topic for topic in wanted if topic not in metadata.topics]
+        created = _create(admin, {topic: wanted[topic] for topic in missing}, partitions, replication_factor, timeout_s)
+        changes = [TopicChange(topic, created=True, configured={}) for topic in created]
+        for topic, config in wanted.items():
+            if topic not in created:
+                configured = _reconfigure(admin, topic, config, timeout_s)
+                changes.append(TopicChange(topic, created=False, configured=configured))
+    return changes
+
+
+@contextmanager
+def mapped_errors() -> Iterator[None]:
+    """Let only our errors out of calls to the admin client."""
+    try:
+        yield
+    except KafkaException as exc:
+        error = exc.args[0]
+        code, text = error.code(), error.str()
+        if code in _AWAY:
+            raise ServerUnavailable(f"{_BOOTSTRAP}: Kafka does not answer there ({text}); is it running?") from exc
+        if code in _REFUSED:
+            raise ConfigError(f"FRAUD_KAFKA_SASL_* or FRAUD_KAFKA_SSL_*: Kafka refuses this user ({text})") from exc
+        if code == KafkaError.INVALID_REPLICATION_FACTOR:
+            raise ConfigError(f"FRAUD_REPLICATION_FACTOR: more than there are brokers ({text})") from exc
+        raise ConfigError(f"FRAUD_KAFKA_*: {text}") from exc
+
+
+def _metadata(admin: AdminClient, refusals: list[KafkaError], timeout_s: float) -> ClusterMetadata:
+    try:
+        return admin.list_topics(timeout=timeout_s)
+    except KafkaException as exc:
+        refused = next((error for error in refusals if error.code() in _REFUSED), None)
+        raise (exc if refused is None else KafkaException(refused)) from exc
+
+
+def _check_partitions(metadata: ClusterMetadata, topic: str, prefix: str, partitions: int) -> None:
+    """Cards live where their id's hash modulo the partitions says: another number would move every one of them."""
+    found = metadata.topics.get(topic)
+    if found is not None and len(found.partitions) != partitions:
+        there = len(found.partitions)
+        raise ConfigError(
+            f"FRAUD_PARTITIONS is {partitions}, but the topic {topic} has {there}; set FRAUD_PARTITIONS={there}, "
+            f"or use other topics by FRAUD_TOPIC_PREFIX (now {prefix!r})"
+        )
+
+
+def _create(
+    admin: AdminClient, missing: dict[str, dict[str, str]], partitions: int, replicas: int, timeout_s: float
+) -> list[str]:
+    if not missing:
+        return []
+    new = [NewTopic(topic, partitions, replicas, config=config) for topic, config in missing.items()]
+    created = []
+    for topic, done in admin.create_topics(new, operation_timeout=timeout_s, request_timeout=timeout_s).items():
+        try:
+            done.result(timeout_s)
+        except KafkaException as exc:
+            # Another setup made it in this moment.
+            if exc.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+        else:
+            created.append(topic)
+            log.info("topic_created", topic=topic, partitions=partitions, **missing[topic])
+    return created
+
+
+def _reconfigure(admin: AdminClient, topic: str, wanted: dict[str, str], timeout_s: float) -> dict[str, str]:
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    current = admin.describe_configs([resource], request_timeout=timeout_s)[resource].result(timeout_s)
+    short = {name: value for name, value in wanted.items() if _falls_short(name, current[name].value, value)}
+    if short:
+        entries = [
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in short.items()
+        ]
+        change = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+        admin.incremental_alter_configs([change], request_timeout=timeout_s)[change].result(timeout_s)
+        log.warning("topic_brought_up_to_contract", topic=topic, **short)
+    return short
+
+
+def _falls_short(name: str, has: str, wanted: str) -> bool:
+    """Whether a value is less than the contract needs; an operator may always give more."""
+    if name == "retention.ms":
+        return has != _FOR_EVER and (wanted == _FOR_EVER or int(has) < int(wanted))
+    if name == "max.message.bytes":
+        return int(has) < int(wanted)
+    return has != wanted

@@ -1,0 +1,1 @@
+"""The Faust application of each role: delivery, agents, process lifecycle."""

@@ -1,0 +1,122 @@
+"""Run a role: the Faust app, its one agent, and the ways in which the process ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import Any, Final, cast
+
+import faust
+import structlog
+
+from features.errors import FraudstreamError
+from streams.brokers import wait_for_topics
+from streams.delivery import BatchApp, BatchConsumer
+from streams.health import Health, serve_http
+from streams.role import Handler
+from streams.roles import PROCESSED, SOURCES, Role, make_handler
+from streams.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+EXIT_UNEXPECTED: Final = 70
+_ABANDON_S: Final = 3.0
+
+_CONSUMER: Final[dict[str, str | int | bool]] = {
+    "session.timeout.ms": 10_000,
+    "heartbeat.interval.ms": 1_000,
+    "max.poll.interval.ms": 300_000,
+    "partition.assignment.strategy": "roundrobin",
+    "fetch.wait.max.ms": 100,
+    "fetch.message.max.bytes": 4 * 1024 * 1024,
+    "queued.min.messages": 20_000,
+    "queued.max.messages.kbytes": 65_536,
+    "fetch.queue.backoff.ms": 10,
+    # A topic that comes back, or grows, is seen within seconds.
+    "topic.metadata.refresh.interval.ms": 10_000,
+    "allow.auto.create.topics": False,
+}
+
+
+def run_role(role: Role, settings: Settings) -> int:
+    """Run a role until SIGTERM or SIGINT.
+
+    Returns:
+        0 after a signal; any other end leaves the process with the exit code of what went wrong.
+
+    Raises:
+        FraudstreamError: the role cannot start.
+    """
+    health = Health(role)
+    handler = make_handler(role, settings, health.registry)
+    source = settings.topic(SOURCES[role])
+    wait_for_topics(settings, [source, settings.topic(PROCESSED)])
+    serve_http(health, settings.http_host, settings.http_port)
+    return _Process(settings, handler, source, health).run()
+
+
+class _Process:
+    """One role in this process."""
+
+    def __init__(self, settings: Settings, handler: Handler, source: str, health: Health) -> None:
+        self._settings, self._handler, self._health = settings, handler, health
+        self._loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self._loop)
+        self._app = BatchApp(
+            settings.group(health.role),
+            topic=source,
+            config={**settings.kafka(), **_CONSUMER},
+            on_assigned=self._assigned,
+            on_failure=self._fail,
+        )
+        self._app.agent(self._app.batch_topic)(self._agent)
+
+    def run(self) -> int:
+        """Start, run until a signal, drain, stop."""
+        self._loop.run_until_complete(self._handler.start())
+        worker: Any = faust.Worker(self._app, loop=self._loop, redirect_stdouts=False, quiet=True, logging_config=_QUIET)
+        try:
+            worker.execute_from_commandline()  # raises SystemExit with the worker's exit code
+        except SystemExit as exc:
+            self._loop.run_until_complete(self._handler.stop())
+            log.info("stopped", role=self._health.role, exit_code=exc.code)
+            return exc.code if isinstance(exc.code, int) else EXIT_UNEXPECTED
+
+    async def _agent(self, stream: Any) -> None:  # noqa: ANN401 - faust's own stream
+        consumer = self._consumer()
+        try:
+            while True:
+                chunks = await consumer.next_batch(stream, self._settings.max_batch)
+                self._health.batch_begins()
+                await self._handler.process(chunks)
+                consumer.done(chunks)
+                self._health.batch_done(chunks)
+        except (asyncio.CancelledError, StopAsyncIteration):
+            raise
+        except Exception as exc:  # noqa: BLE001 - an unexpected error must end the process, never pass for an outcome
+            self._fail(exc)
+
+    def _consumer(self) -> BatchConsumer:
+        return cast("BatchConsumer", self._app.consumer)
+
+    async def _assigned(self, positions: dict[int, int | None]) -> None:
+        self._health.assigned(positions)
+        await self._handler.assigned(positions)
+        self._health.ready()
+
+    def _fail(self, error: BaseException) -> None:
+        """End the process without acknowledging anything more; a supervisor starts it again."""
+        known = isinstance(error, FraudstreamError)
+        code = error.exit_code if isinstance(error, FraudstreamError) else EXIT_UNEXPECTED
+        log.critical(
+            "role_failed", role=self._health.role, problem=str(error), exit_code=code, exc_info=None if known else error
+        )
+        self._consumer().abandon(_ABANDON_S)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+# Faust's and mode's own loggers go through the handlers that the command line has set up.
+_QUIET: Final = {"version": 1, "disable_existing_loggers": False}

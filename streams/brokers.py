@@ -1,0 +1,72 @@
+"""Meet Kafka before a role starts: it answers, and the topics are there with the partitions the contract wants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_delay,
+    stop_never,
+    wait_exponential_jitter,
+)
+
+from features.errors import ConfigError, ServerUnavailable
+from streams.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+_REQUEST_S = 5.0
+
+
+class _NotYet(Exception):  # noqa: N818 - a state that may heal; mapped before it leaves this module
+    """Kafka does not answer, or a topic is not there."""
+
+
+def wait_for_topics(settings: Settings, names: Sequence[str]) -> None:
+    """Wait until Kafka answers and has the topics (full names).
+
+    Raises:
+        ServerUnavailable: not within `FRAUD_STARTUP_WAIT_S`.
+        ConfigError: a topic has another number of partitions than `FRAUD_PARTITIONS`.
+    """
+    # Problems are said by the retries below; librdkafka's own lines would repeat them.
+    admin = AdminClient({**settings.kafka(), "log_level": 0})
+    retrying = Retrying(
+        retry=retry_if_exception_type(_NotYet),
+        wait=wait_exponential_jitter(initial=0.2, max=5.0, jitter=0.2),
+        stop=stop_after_delay(settings.startup_wait_s) if settings.startup_wait_s else stop_never,
+        before_sleep=_say_waiting,
+        reraise=True,
+    )
+    try:
+        counts = retrying(_partition_counts, admin, names)
+    except _NotYet as exc:
+        raise ServerUnavailable(f"{exc} (waited {settings.startup_wait_s:g} s)") from None
+    for name, count in counts.items():
+        if count != settings.partitions:
+            raise ConfigError(
+                f"FRAUD_PARTITIONS is {settings.partitions} but topic {name} has {count} partitions; a card's home "
+                "would change: set FRAUD_PARTITIONS to what the topic has, or make a topic of that size"
+            )
+
+
+def _partition_counts(admin: AdminClient, names: Sequence[str]) -> dict[str, int]:
+    try:
+        topics = admin.list_topics(timeout=_REQUEST_S).topics
+    except KafkaException as exc:
+        raise _NotYet(f"Kafka does not answer; check FRAUD_KAFKA_BOOTSTRAP ({exc.args[0].str()})") from None
+    for name in names:
+        if name not in topics:
+            raise _NotYet(f"topic {name} does not exist; run `fraudstream setup` (FRAUD_TOPIC_PREFIX)")
+    return {name: len(topics[name].partitions) for name in names}
+
+
+def _say_waiting(state: RetryCallState) -> None:
+    failure = state.outcome.exception() if state.outcome else None
+    log.warning("waiting_for_kafka", problem=str(failure), attempt=state.attempt_number)

@@ -1,0 +1,66 @@
+"""From decoded records to the columns that the window code takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from features.apply import Batch
+from features.history import Bool, Entries, Int64, country_code, identity, mcc_code
+from features.store import Snapshot
+from features.transaction import REVERSAL
+from streams.intake import Incoming
+
+
+class Roster:
+    """The cards of a batch, ranked: one partition's after the other, each in order of first appearance.
+
+    Attributes:
+        cards: partition -> its cards.
+        first_rank: partition -> rank of its first card.
+        rank: rank of each record's card, shape (n,).
+        last: partition -> last offset of the batch.
+    """
+
+    def __init__(self, incoming: Sequence[Incoming], last: Mapping[int, int]) -> None:
+        self.last = dict(last)
+        places: dict[int, dict[str, int]] = {partition: {} for partition in last}
+        own = [places[i.partition].setdefault(i.transaction.card_id, len(places[i.partition])) for i in incoming]
+        self.cards = {partition: list(names) for partition, names in places.items()}
+        self.first_rank: dict[int, int] = {}
+        ranked = 0
+        for partition, names in self.cards.items():
+            self.first_rank[partition] = ranked
+            ranked += len(names)
+        self.rank: Int64 = np.array(
+            [self.first_rank[i.partition] + k for i, k in zip(incoming, own, strict=True)], np.int64
+        )
+
+    def last_offsets(self) -> Int64:
+        """Last offset of the batch in each card's partition, by rank."""
+        return np.array([self.last[p] for p, names in self.cards.items() for _ in names], np.int64)
+
+
+def batch_columns(
+    incoming: Sequence[Incoming], roster: Roster, snapshots: Mapping[int, Snapshot], clock_skew_ms: int
+) -> Batch:
+    """The batch as columns; an event whose own time lies too far ahead takes its record's (contract, section 3.5)."""
+    transactions = [i.transaction for i in incoming]
+    offset = np.array([i.offset for i in incoming], np.int64)
+    event_ms = np.array([t.event_ms for t in transactions], np.int64)
+    broker_ms = np.array([i.broker_ms for i in incoming], np.int64)
+    clamped: Bool = event_ms > broker_ms + clock_skew_ms
+    reversal: Bool = np.array([t.type == REVERSAL for t in transactions], np.bool_)
+    applied = {p: -1 if s.applied is None else s.applied for p, s in snapshots.items()}
+    entries = Entries(
+        time_ms=np.where(clamped, broker_ms, event_ms),
+        amount_minor=np.where(reversal, offset, np.array([t.amount_minor for t in transactions], np.int64)),
+        reversal=reversal,
+        clamped=clamped,
+        identity=np.array([identity(t.original_transaction_id or t.transaction_id) for t in transactions], np.uint64),
+        country=np.array([country_code(t.country) for t in transactions], np.int64),
+        mcc=np.array([mcc_code(t.merchant_category) for t in transactions], np.int64),
+    )
+    redelivered = offset <= np.array([applied[i.partition] for i in incoming], np.int64)
+    return Batch(entries=entries, card=roster.rank, event_ms=event_ms, offset=offset, redelivered=redelivered)

@@ -1,0 +1,286 @@
+"""Batch delivery for Faust: a librdkafka consumer behind Faust's `Transport`. The one module that knows Faust's inside.
+
+Why not Faust's own: its fetch loop makes four asyncio tasks per message (about 10,000 events/s whatever an agent does),
+and its commit logic can pass over an unacknowledged event. Here an agent takes lists of records, says when they are
+done, and the offset committed is the one it said.
+
+Private names of faust-streaming 0.15.3 relied on: `Consumer._drain_messages`, `_unacked_messages`, `_waiting_for_ack`,
+`_clean_unacked_messages`, `app.topics._tp_index`, `app.consumer_generation_id`, `ThrowableQueue.force_put_nowait`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from time import monotonic
+from typing import Any, ClassVar, Final
+
+import faust
+from faust.transport import base
+from faust.transport.consumer import Consumer
+from faust.transport.drivers import aiokafka
+from faust.types import TP
+from mode.utils.futures import notify
+
+from streams.poller import Poller
+from streams.role import Chunk
+
+MAX_QUEUED: Final = 20_000
+_CLOSE_S: Final = 15.0
+_REVOKE_S: Final = 240.0
+
+Assigned = Callable[[dict[int, int | None]], Awaitable[None]]
+
+
+class _Batch:
+    """Marks the batch in hand, which rebalances and shutdown wait for (`Consumer.wait_empty`)."""
+
+    refcount, acked = 1, False
+
+
+def _unused(name: str) -> Callable[..., Any]:
+    """A method that Faust's tables, transactions and seeks would call: never here, and not silently if ever."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError(f"Faust called {name}, which batch delivery does not serve")
+
+    return refuse
+
+
+class BatchConsumer(Consumer):
+    """Faust's consumer service around a `Poller`; also the poller's listener."""
+
+    # Set by `BatchApp` before the service starts.
+    config: ClassVar[Mapping[str, str | int | bool]]
+    topic: ClassVar[str]
+    assigned_hook: ClassVar[Assigned]
+    failed_hook: ClassVar[Callable[[BaseException], None]]
+
+    def __post_init__(self) -> None:
+        self._positions: dict[TP, int | None] = {}
+        self._in_hand: _Batch | None = None
+        self._generation = 0
+        self._poller: Poller | None = None
+        super().__post_init__()
+
+    # -- the agent's side -------------------------------------------------------------------------------------------
+
+    async def next_batch(self, stream: Any, max_records: int) -> list[Chunk]:  # noqa: ANN401 - faust's own stream
+        """Everything that is available now, about `max_records` at most; waits only while there is nothing."""
+        channel = stream.channel
+        while True:
+            deliveries = [await channel.get()]
+            while sum(len(c.records) for _, c in deliveries) < max_records and not channel.empty():
+                deliveries.append(await channel.get())
+            self._poller_of().taken(sum(len(c.records) for g, c in deliveries if g == self._generation))
+            chunks = [c for g, c in deliveries if g == self._generation]
+            if chunks and self.app.flow_control.is_active():
+                break
+        self._in_hand = _Batch()
+        self._unacked_messages.add(self._in_hand)  # type: ignore[arg-type]  # it only has to look like a message
+        now = monotonic()
+        self.app.monitor.stream_inbound_time.update({TP(c.topic, c.partition): now for c in chunks})
+        return chunks
+
+    def done(self, chunks: Sequence[Chunk]) -> None:
+        """Every effect of the chunks is durable: commit their offsets."""
+        offsets = {c.partition: int(c.records[-1].offset() or 0) + 1 for c in chunks}
+        self._poller_of().done(offsets)
+        self._committed_offset.update({TP(self.topic, p): o for p, o in offsets.items()})
+        self._unacked_messages.clear()
+        self._in_hand = None
+        notify(self._waiting_for_ack)
+
+    def abandon(self, timeout_s: float) -> None:
+        """Leave the group without acknowledging anything more."""
+        if self._poller is not None:
+            self._poller.close(commit=False, timeout_s=timeout_s)
+
+    def _poller_of(self) -> Poller:
+        assert self._poller is not None
+        return self._poller
+
+    # -- Listener: called in the poll thread ------------------------------------------------------------------------
+
+    def on_chunks(self, chunks: list[Chunk]) -> None:
+        """Hand records over to the loop, marked with the assignment they were read in."""
+        self.loop.call_soon_threadsafe(self._deliver, self._generation, chunks)
+
+    def on_assigned(self, positions: Mapping[int, int | None]) -> None:
+        """Begin an assignment; its partitions flow once the loop's side is ready."""
+        self._generation += 1
+        asyncio.run_coroutine_threadsafe(self._start_assignment(dict(positions), self._generation), self.loop)
+
+    def on_revoked(self, partitions: frozenset[int], *, lost: bool) -> None:
+        """End an assignment: wait for the batch in hand, unless the partitions are another's already."""
+        self._generation += 1
+        if self.should_stop or self.loop.is_closed():
+            return
+        ended = asyncio.run_coroutine_threadsafe(self._end_assignment(partitions), self.loop)
+        if not lost:
+            ended.result(_REVOKE_S)
+
+    def on_failure(self, error: BaseException) -> None:
+        """The poll thread has ended."""
+        self.loop.call_soon_threadsafe(type(self).failed_hook, error)
+
+    # -- on the loop ------------------------------------------------------------------------------------------------
+
+    def _deliver(self, generation: int, chunks: Iterable[Chunk]) -> None:
+        topics: Any = self.app.topics
+        for chunk in chunks:
+            for channel in topics._tp_index.get(TP(chunk.topic, chunk.partition), ()):  # noqa: SLF001
+                channel.queue.force_put_nowait((generation, chunk))
+
+    async def _start_assignment(self, positions: dict[int, int | None], generation: int) -> None:
+        try:
+            if not self.app.rebalancing:
+                self.app.on_rebalance_start()
+            self.app.consumer_generation_id = generation
+            self._positions = {TP(self.topic, p): offset for p, offset in positions.items()}
+            await type(self).assigned_hook(positions)
+            if generation == self._generation:
+                await self.on_partitions_assigned(set(self._positions), generation)
+        except Exception as exc:  # noqa: BLE001 - nothing awaits this task: whatever went wrong ends the process
+            type(self).failed_hook(exc)
+
+    async def _end_assignment(self, partitions: frozenset[int]) -> None:
+        self.app.on_rebalance_start()
+        self.stop_flow()
+        await self.on_partitions_revoked({TP(self.topic, p) for p in partitions})
+        self._positions = {tp: o for tp, o in self._positions.items() if tp.partition not in partitions}
+
+    def resume_flow(self) -> None:
+        """Faust says that the assignment is ready."""
+        super().resume_flow()
+        self._poller_of().resume()
+
+    async def _drain_messages(self, fetcher: Any) -> None:  # noqa: ANN401 - faust types it two ways
+        """Faust's fetch loop: records come from the poll thread instead, so there is only the stop to wait for."""
+        await fetcher.wait_until_stopped()
+
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        """Start the poll thread; Faust calls it again on every change of its topics, of which there is none."""
+        if self._poller is None and set(topics):
+            self._poller = Poller(self.config, self.topic, self, MAX_QUEUED)
+            self._poller.start()
+
+    async def on_stop(self) -> None:
+        """Wait for the batch in hand, then leave the group with its offsets committed."""
+        await self.wait_empty()
+        if self._poller is not None:
+            await asyncio.to_thread(self._poller.close, commit=True, timeout_s=_CLOSE_S)
+
+    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ANN401, ARG002, FBT001, FBT002 - faust's signature
+        """Offsets are committed by the poll thread as batches are done."""
+        return False
+
+    def _clean_unacked_messages(self) -> None:
+        """A batch leaves the set in `done` and nowhere else."""
+
+    def assignment(self) -> set[TP]:
+        """Partitions owned now."""
+        return set(self._positions)
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """The poll thread starts at the committed offsets; Faust only wants to know them."""
+        return {tp: offset for tp, offset in self._positions.items() if offset is not None}
+
+    def highwater(self, tp: TP) -> int:  # noqa: ARG002 - faust's signature
+        """Lag is measured from the records themselves (`streams/metrics.py`)."""
+        return 0
+
+    def topic_partitions(self, topic: str) -> int | None:  # noqa: ARG002 - faust's signature
+        """Unknown here; asked for by tables only, of which there is none."""
+        return None
+
+    def close(self) -> None:
+        """Faust closes a consumer when a rebalance meets a stopped app."""
+        self.abandon(_CLOSE_S)
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Liveness is judged by `/health`."""
+
+    async def position(self, tp: TP) -> int | None:
+        """The committed position."""
+        return self._positions.get(tp)
+
+    def _new_topicpartition(self, topic: str, partition: int) -> TP:
+        return TP(topic, partition)
+
+    _commit = _unused("_commit")
+    _seek = _unused("_seek")
+    _getmany = _unused("_getmany")
+    _to_message = _unused("_to_message")
+    seek_to_beginning = _unused("seek_to_beginning")
+    seek_wait = _unused("seek_wait")
+    earliest_offsets = _unused("earliest_offsets")
+    highwaters = _unused("highwaters")
+    create_topic = _unused("create_topic")
+    key_partition = _unused("key_partition")
+
+
+class _NoProducer(base.Producer):
+    """Faust starts a producer beside every consumer; ours is `sinks.publisher`, so this one connects to nothing."""
+
+    async def flush(self) -> None:
+        """Nothing is ever buffered."""
+
+    def key_partition(self, topic: str, key: bytes) -> Any:  # noqa: ANN401 - faust's signature
+        return _unused("key_partition")(topic, key)
+
+
+class _Transport(aiokafka.Transport):
+    Consumer: ClassVar[type[BatchConsumer]] = BatchConsumer
+    Producer: ClassVar[type[_NoProducer]] = _NoProducer
+
+
+class BatchApp(faust.App):
+    """A Faust app whose one topic is delivered in batches.
+
+    Args:
+        name: the consumer group.
+        topic: the topic.
+        config: librdkafka settings of the consumer.
+        on_assigned: called with partition -> committed offset before records of an assignment flow.
+        on_failure: called on the loop with an error that cannot heal.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        topic: str,
+        config: Mapping[str, str | int | bool],
+        on_assigned: Assigned,
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        super().__init__(
+            name,
+            broker="kafka://unused",
+            store="memory://",
+            web_enabled=False,
+            topic_disable_leader=True,
+            topic_allow_declare=False,
+            table_standby_replicas=0,
+            broker_commit_every=10**9,
+            stream_wait_empty=True,
+        )
+        self.batch_topic = self.topic(
+            topic, value_type=bytes, value_serializer="raw", key_type=bytes, key_serializer="raw"
+        )
+        self._consumer_class = type(
+            "RoleConsumer",
+            (BatchConsumer,),
+            {
+                "config": {**config, "group.id": name, "auto.offset.reset": "earliest"},
+                "topic": topic,
+                "assigned_hook": staticmethod(on_assigned),
+                "failed_hook": staticmethod(on_failure),
+            },
+        )
+
+    def _new_transport(self) -> _Transport:
+        transport = _Transport(self.conf.broker_consumer, self)
+        transport.Consumer = self._consumer_class  # type: ignore[misc]  # Faust reads the class from the instance
+        return transport

@@ -1,0 +1,140 @@
+"""The `index` role: outcomes from `processed_transactions` into OpenSearch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+import msgspec
+import structlog
+from confluent_kafka import Message
+from opensearchpy import OpenSearch
+
+from features.errors import DecodeError
+from sinks.bulk import BulkWriter, back_off
+from sinks.documents import Document, outcome_document
+from sinks.index_template import setup_index
+from sinks.opensearch import connect
+from streams.role import Chunk
+from streams.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """A record that cannot become a document, and why.
+
+    Attributes:
+        record: as it came from the topic.
+        reason: code of the contract's dead letters; `poison` where OpenSearch refused the document.
+        detail: one sentence for people, free of field values.
+    """
+
+    record: Message
+    reason: str
+    detail: str
+
+
+OnRejected = Callable[[Sequence[Rejected]], Awaitable[None]]
+
+
+class IndexHandler:
+    """Indexes outcomes; what cannot be indexed is handed to `on_rejected`, never dropped.
+
+    Delivery: at least once. `process` returns when every record is stored in OpenSearch or taken by `on_rejected`;
+    while OpenSearch is away it does not return.
+
+    Args:
+        settings: where OpenSearch is, and the index prefix.
+        on_rejected: makes rejected records durable before it returns (dead letters).
+        now_ms: the clock, epoch milliseconds.
+    """
+
+    def __init__(self, settings: Settings, on_rejected: OnRejected, now_ms: Callable[[], int]) -> None:
+        self._settings = settings
+        self._on_rejected = on_rejected
+        self._now_ms = now_ms
+        self._client: OpenSearch | None = None
+        self._writer: BulkWriter | None = None
+
+    async def start(self) -> None:
+        """Put the index template in place, waiting for OpenSearch up to `startup_wait_s`.
+
+        Raises:
+            ServerUnavailable: OpenSearch did not answer in that time.
+            ConfigError: URL, certificate or credentials cannot be used.
+            IndexingError: OpenSearch refuses the template.
+        """
+        self._client = opensearch_client(self._settings)
+        prepare = partial(setup_index, self._client, self._settings.index_prefix)
+        async for attempt in back_off(give_up_s=self._settings.startup_wait_s):
+            with attempt:
+                await asyncio.to_thread(prepare)
+        self._writer = BulkWriter(self._client, prepare)
+
+    async def assigned(self, positions: dict[int, int | None]) -> None:
+        """Nothing to do: documents overwrite themselves, whoever writes them."""
+
+    async def process(self, chunks: Sequence[Chunk]) -> None:
+        """Index the outcomes of the chunks.
+
+        Raises:
+            ConfigError: the credentials are refused.
+            IndexingError: OpenSearch refuses requests as such.
+        """
+        assert self._writer is not None, "start comes first"
+        records, documents, rejected = self._decode(chunks)
+        for refusal in await self._writer.write(documents):
+            record, document = records[refusal.position], documents[refusal.position]
+            rejected.append(Rejected(record, "poison", f"OpenSearch refuses the document: {refusal.reason}"))
+            _log_rejected(rejected[-1], index=document.index, id=document.id)
+        if rejected:
+            await self._on_rejected(rejected)
+
+    async def stop(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            await asyncio.to_thread(self._client.close)
+
+    def _decode(self, chunks: Sequence[Chunk]) -> tuple[list[Message], list[Document], list[Rejected]]:
+        """Documents in the order of the records, each beside its record; and the records that are no outcomes."""
+        records: list[Message] = []
+        documents: list[Document] = []
+        rejected: list[Rejected] = []
+        now_ms = self._now_ms()
+        for record in (record for chunk in chunks for record in chunk.records):
+            try:
+                document = outcome_document(
+                    record.value(), index_prefix=self._settings.index_prefix, indexed_at_ms=now_ms
+                )
+            except DecodeError as exc:
+                rejected.append(Rejected(record, exc.reason, exc.detail))
+                _log_rejected(rejected[-1])
+            else:
+                records.append(record)
+                documents.append(document)
+        return records, documents, rejected
+
+
+def opensearch_client(settings: Settings) -> OpenSearch:
+    """The client that the settings describe; raises ConfigError where they cannot be used."""
+    return connect(
+        settings.opensearch_url.get_secret_value(),
+        username=settings.opensearch_username,
+        password=settings.opensearch_password.get_secret_value(),
+        ca_path=settings.opensearch_ssl_ca,
+    )
+
+
+def _log_rejected(rejected: Rejected, **where: str) -> None:
+    record = rejected.record
+    log.error(
+        "outcome_rejected",
+        reason=rejected.reason,
+        detail=rejected.detail,
+        topic=record.topic(),
+        partition=record.partition(),
+        offset=record.offset(),
+        **where,
+    )

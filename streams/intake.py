@@ -1,0 +1,133 @@
+"""From a batch of Kafka records to decoded transactions, dead letters and records that belong to another partition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from confluent_kafka import Message
+
+from features.decode import Decoder
+from features.errors import DecodeError
+from features.partition import home_partition
+from features.transaction import Transaction
+from sinks.deadletter import dead_letter
+from sinks.publisher import Record
+from streams.role import Chunk
+
+REROUTED_FROM: Final = "rerouted_from"
+_MAX_HEADER_BYTES: Final = 64
+
+
+class Incoming(msgspec.Struct, frozen=True, gc=False):
+    """A transaction in its home partition.
+
+    Attributes:
+        transaction: as decoded.
+        partition: its home.
+        offset: there.
+        broker_ms: the record's timestamp; of a rerouted record the original's, never later than its own.
+    """
+
+    transaction: Transaction
+    partition: int
+    offset: int
+    broker_ms: int
+
+
+class Intake(msgspec.Struct, frozen=True):
+    """What a batch of records became."""
+
+    incoming: list[Incoming]
+    dead: dict[str, int]
+    rerouted: int
+    records: list[Record]
+
+
+class Reader:
+    """Decodes records and finds their home.
+
+    Args:
+        decoder: knows the card-number key.
+        topic: the topic read, to which strays are published again.
+        dead_letters: topic of the dead letters.
+        partitions: of the topic.
+    """
+
+    def __init__(self, decoder: Decoder, *, topic: str, dead_letters: str, partitions: int) -> None:
+        self._decoder = decoder
+        self._topic = topic
+        self._dead_letters = dead_letters
+        self._partitions = partitions
+
+    def read(self, chunks: Sequence[Chunk]) -> Intake:
+        """Sort the records of a batch into what is scored here and what is published elsewhere."""
+        intake = Intake([], {}, 0, [])
+        rerouted = 0
+        for chunk in chunks:
+            for message in chunk.records:
+                try:
+                    transaction = self._decoder.decode(message.value())
+                except DecodeError as exc:
+                    intake.dead[exc.reason] = intake.dead.get(exc.reason, 0) + 1
+                    intake.records.append(self._dead(message, chunk.partition, exc))
+                    continue
+                home = home_partition(transaction.home_id, self._partitions)
+                if home != chunk.partition:
+                    rerouted += 1
+                    intake.records.append(self._stray(message, chunk.partition, home))
+                    continue
+                incoming = Incoming(transaction, home, offset_of(message), _broker_ms(message, transaction))
+                intake.incoming.append(incoming)
+        return msgspec.structs.replace(intake, rerouted=rerouted)
+
+    def _dead(self, message: Message, partition: int, error: DecodeError) -> Record:
+        value = dead_letter(
+            error.reason,
+            error.detail,
+            topic=self._topic,
+            partition=partition,
+            offset=offset_of(message),
+            timestamp_ms=message.timestamp()[1],
+            key=message.key(),
+            value=message.value(),
+        )
+        # The record's own key may be a card number: a dead letter has none.
+        return Record(self._dead_letters, None, value, [("reason", error.reason.encode())])
+
+    def _stray(self, message: Message, partition: int, home: int) -> Record:
+        """The record again, addressed to its home; a record that strays twice keeps its first address."""
+        origin = _rerouted_from(message)
+        if origin is None:
+            came_from = f"{partition}:{offset_of(message)}:{message.timestamp()[1]}".encode()
+        else:
+            came_from = origin[0]
+        return Record(self._topic, message.key(), message.value(), [(REROUTED_FROM, came_from)], home)
+
+
+def offset_of(message: Message) -> int:
+    """A delivered record's offset; librdkafka's types allow for records that were never delivered."""
+    offset = message.offset()
+    assert offset is not None
+    return offset
+
+
+def _broker_ms(message: Message, transaction: Transaction) -> int:
+    kind, timestamp_ms = message.timestamp()
+    if kind == 0 or timestamp_ms < 0:
+        return transaction.event_ms  # a broker without timestamps: nothing to hold the event's time against
+    origin = _rerouted_from(message)
+    return timestamp_ms if origin is None else min(timestamp_ms, origin[1])
+
+
+def _rerouted_from(message: Message) -> tuple[bytes, int] | None:
+    """The header and the original timestamp in it; None where there is none that we could have written."""
+    for header in message.headers() or ():
+        name, value = header[0], header[1]
+        if name != REROUTED_FROM or not isinstance(value, bytes) or len(value) > _MAX_HEADER_BYTES:
+            continue
+        parts = value.split(b":")
+        if len(parts) == 3 and all(part.isdigit() for part in parts):
+            return value, int(parts[2])
+    return None

@@ -1,0 +1,244 @@
+"""The thread that owns a librdkafka consumer: nothing else ever calls it.
+
+librdkafka serves rebalances, deliveries and commit answers from `poll`; calls from another thread starve while the poll
+loop runs. So the loop's side speaks to this thread through flags and a queue, and hears from it through `Listener`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, Protocol
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from features.errors import FraudstreamError, StoreError
+from streams.role import Chunk
+
+log = structlog.get_logger(__name__)
+
+_POLL_S: Final = 0.01
+_MAX_CONSUME: Final = 1000
+_FULL_WAIT_S: Final = 0.5
+_OFFSET_TIMEOUT_S: Final = 10.0
+
+# Answers to a commit that say the partitions are no longer ours: the new owner reads the records again.
+_NOT_OURS: Final = frozenset({
+    KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS,
+    KafkaError._STATE, KafkaError._NO_OFFSET, KafkaError.FENCED_INSTANCE_ID,  # noqa: SLF001 - librdkafka's own codes
+})  # fmt: skip
+
+
+# Errors that a consumer gets over by itself.
+_HEALS: Final = frozenset({
+    KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT,  # noqa: SLF001 - librdkafka's own codes
+    KafkaError._RESOLVE, KafkaError._MAX_POLL_EXCEEDED, KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - as above
+    KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+})  # fmt: skip
+
+
+class Listener(Protocol):
+    """What the poll thread tells; every method is called in the poll thread."""
+
+    def on_chunks(self, chunks: list[Chunk]) -> None:
+        """Records arrived."""
+        ...
+
+    def on_assigned(self, positions: Mapping[int, int | None]) -> None:
+        """Partitions were assigned and are paused: partition -> committed offset."""
+        ...
+
+    def on_revoked(self, partitions: frozenset[int], *, lost: bool) -> None:
+        """Partitions are being taken; returns when the batch in hand is done (not awaited when they are lost)."""
+        ...
+
+    def on_failure(self, error: BaseException) -> None:
+        """The thread ended with an error that cannot heal."""
+        ...
+
+
+class Poller(threading.Thread):
+    """Polls one topic for a consumer group.
+
+    Args:
+        config: librdkafka settings, group id among them.
+        topic: to subscribe to.
+        listener: told of everything.
+        max_queued: records handed over and not taken yet, beyond which polling stops for a while.
+    """
+
+    def __init__(self, config: Mapping[str, str | int | bool], topic: str, listener: Listener, max_queued: int) -> None:
+        super().__init__(name="kafka-poll", daemon=True)
+        self._consumer = Consumer({**config, "enable.auto.commit": False, "on_commit": self._committed})
+        self._topic = topic
+        self._listener = listener
+        self._max_queued = max_queued
+        self._calls: deque[Callable[[], None]] = deque()
+        self._done: dict[int, int] = {}
+        self._lock = threading.Lock()
+        self._committing = False
+        self._paused = False
+        self._queued = 0
+        self._has_room = threading.Event()
+        self._has_room.set()
+        self._stopping = threading.Event()
+        self.commits_on_close = True
+
+    # -- called from the event loop ---------------------------------------------------------------------------------
+
+    def taken(self, records: int) -> None:
+        """Records left the queue in front of the agent."""
+        with self._lock:
+            self._queued -= records
+            if self._queued <= self._max_queued:
+                self._has_room.set()
+
+    def done(self, offsets: Mapping[int, int]) -> None:
+        """Everything before these offsets is durable: commit them."""
+        with self._lock:
+            self._done.update(offsets)
+
+    def resume(self) -> None:
+        """Let the assigned partitions flow."""
+        self._calls.append(self._resume)
+
+    def close(self, *, commit: bool, timeout_s: float) -> None:
+        """Leave the group and end the thread; without `commit` nothing more is acknowledged."""
+        self.commits_on_close = commit
+        self._stopping.set()
+        if self.is_alive() and threading.current_thread() is not self:
+            self.join(timeout_s)
+
+    # -- the thread -------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Poll until closed."""
+        try:
+            self._consumer.subscribe(
+                [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+            )
+            while not self._stopping.is_set():
+                self._step()
+        except (KafkaException, FraudstreamError) as exc:
+            self._listener.on_failure(exc)
+        finally:
+            if self.commits_on_close:
+                self._commit_now()
+            self._consumer.close()
+
+    def _step(self) -> None:
+        while self._calls:
+            self._calls.popleft()()
+        self._start_commit()
+        if not self._has_room.is_set() and not self._has_room.wait(_POLL_S if self._paused else _FULL_WAIT_S):
+            # The agent is behind for long: stop the partitions and keep polling, so that the group keeps us.
+            self._pause()
+        elif self._paused and self._has_room.is_set():
+            self._resume()
+        first = self._consumer.poll(_POLL_S)
+        if first is None:
+            return
+        self._deliver([first, *self._consumer.consume(_MAX_CONSUME - 1, 0)])
+
+    def _deliver(self, messages: Iterable[Message]) -> None:
+        runs: dict[int, list[Message]] = {}
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._check(error)
+                continue
+            runs.setdefault(_known(message.partition()), []).append(message)
+        if runs:
+            with self._lock:
+                self._queued += sum(map(len, runs.values()))
+                if self._queued > self._max_queued:
+                    self._has_room.clear()
+            self._listener.on_chunks([Chunk(self._topic, p, records) for p, records in runs.items()])
+
+    def _check(self, error: KafkaError) -> None:
+        """A broker that is away heals; anything fatal does not."""
+        if error.fatal() or not (error.retriable() or error.code() in _HEALS):
+            raise KafkaException(error)
+        log.warning("kafka_away", variable="FRAUD_KAFKA_BOOTSTRAP", problem=error.str())
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._consumer.pause(self._consumer.assignment())
+            self._paused = True
+
+    def _resume(self) -> None:
+        self._consumer.resume(self._consumer.assignment())
+        self._paused = False
+
+    # -- offsets ----------------------------------------------------------------------------------------------------
+
+    def _take_done(self) -> list[TopicPartition]:
+        with self._lock:
+            offsets, self._done = self._done, {}
+        return [TopicPartition(self._topic, p, o) for p, o in offsets.items()]
+
+    def _start_commit(self) -> None:
+        """One commit is under way at a time; what becomes done meanwhile goes with the next."""
+        if self._committing or not self._done:
+            return
+        self._committing = True
+        self._consumer.commit(offsets=self._take_done(), asynchronous=True)
+
+    def _committed(self, error: KafkaError | None, offsets: list[TopicPartition]) -> None:
+        self._committing = False
+        if error is None or error.code() in _NOT_OURS:
+            return
+        log.warning("offset_commit_failed", problem=error.str())
+        with self._lock:
+            for offset in offsets:
+                self._done.setdefault(offset.partition, offset.offset)
+
+    def _commit_now(self) -> None:
+        offsets = self._take_done()
+        if not offsets:
+            return
+        try:
+            self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as exc:
+            # The records come again, to us or to the next owner, and are answered the same.
+            log.warning("offset_commit_failed", problem=exc.args[0].str())
+
+    # -- rebalances -------------------------------------------------------------------------------------------------
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        committed = {p.partition: p.offset for p in consumer.committed(partitions, timeout=_OFFSET_TIMEOUT_S)}
+        for partition in partitions:
+            partition.offset = committed[partition.partition]
+        consumer.assign(partitions)
+        consumer.pause(partitions)
+        self._paused = False
+        self._listener.on_assigned({p: offset if offset >= 0 else None for p, offset in committed.items()})
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._listener.on_revoked(frozenset(p.partition for p in partitions), lost=False)
+        if not self._stopping.is_set() or self.commits_on_close:
+            self._commit_now()
+        self._forget_queued()
+        consumer.unassign()
+
+    def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        with self._lock:
+            self._done.clear()
+        self._listener.on_revoked(frozenset(p.partition for p in partitions), lost=True)
+        self._forget_queued()
+        consumer.unassign()
+
+    def _forget_queued(self) -> None:
+        """Chunks of the old assignment are dropped by their generation; they take no room any more."""
+        with self._lock:
+            self._queued = 0
+            self._has_room.set()
+
+
+def _known(partition: int | None) -> int:
+    if partition is None:
+        raise StoreError("librdkafka delivered a record without a partition")
+    return partition

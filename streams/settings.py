@@ -1,0 +1,114 @@
+"""The one settings object: environment variables with the prefix `FRAUD_`, then a `.env` file, then defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from features.errors import ConfigError
+
+PREFIX = "FRAUD_"
+
+
+class Settings(BaseSettings):
+    """What is in force. Every field is the variable `FRAUD_<FIELD>`; the description is its documentation."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
+    )
+
+    kafka_bootstrap: str = Field("localhost:9092", min_length=1, description="Kafka brokers, host:port[,host:port]")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how to talk to Kafka"
+    )
+    kafka_sasl_mechanism: str = Field("", description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
+    kafka_sasl_username: str = Field("", description="SASL user")
+    kafka_sasl_password: SecretStr = Field(SecretStr(""), description="SASL password")
+    kafka_ssl_ca: str = Field("", description="path of the CA certificate (PEM) for Kafka")
+    kafka_ssl_certificate: str = Field("", description="path of the client certificate (PEM) for Kafka")
+    kafka_ssl_key: str = Field("", description="path of the client key (PEM) for Kafka")
+    kafka_ssl_key_password: SecretStr = Field(SecretStr(""), description="password of the client key")
+
+    redis_url: SecretStr = Field(
+        SecretStr("redis://localhost:6379/0"), description="redis:// or rediss:// URL, with ACL user and password"
+    )
+    redis_ssl_ca: str = Field("", description="path of the CA certificate (PEM) for a rediss:// URL")
+
+    opensearch_url: SecretStr = Field(SecretStr("http://localhost:9200"), description="OpenSearch, http(s)://host:port")
+    opensearch_username: str = Field("", description="basic auth user")
+    opensearch_password: SecretStr = Field(SecretStr(""), description="basic auth password")
+    opensearch_ssl_ca: str = Field("", description="path of the CA certificate (PEM) for OpenSearch")
+
+    model: str = Field("model", min_length=1, description="model folder")
+    rules: str = Field("", description="rules file or folder; empty: the model alone decides")
+
+    pan_key: SecretStr = Field(
+        SecretStr(""),
+        description="key of the card-number tokens, at least 32 bytes; without it such records are refused",
+    )
+
+    topic_prefix: str = Field("", pattern=r"^[A-Za-z0-9._-]*$", description="put before every topic name")
+    group_prefix: str = Field("fraud", pattern=r"^[A-Za-z0-9._-]+$", description="put before every consumer group")
+    key_prefix: str = Field("", pattern=r"^[^{}\s]*$", description="put before every Redis key")
+    index_prefix: str = Field("", pattern=r"^([a-z0-9][a-z0-9._-]*)?$", description="put before every OpenSearch index")
+    partitions: int = Field(4, ge=1, le=10_000, description="partitions of the in and out topics")
+    replication_factor: int = Field(1, ge=1, le=32767, description="replicas of the topics that setup creates")
+
+    http_port: int = Field(0, ge=0, le=65535, description="health and metrics of a role; 0: a free port, logged")
+    http_host: str = Field("127.0.0.1", description="address that health and metrics listen on")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severity logged")
+
+    grace_s: int = Field(86_400, ge=0, le=30 * 86_400, description="lateness up to which windows are exact")
+    clock_skew_s: int = Field(300, ge=0, le=86_400, description="how far an event time may lie in the future")
+    hot_card_records: int = Field(4096, ge=64, le=65_536, description="raw records of a card before tiles begin")
+    max_batch: int = Field(500, ge=1, le=20_000, description="records scored together at most")
+    startup_wait_s: Annotated[float, Field(ge=0)] = Field(
+        45.0, description="how long a role waits at its start for a server that is away; 0: for ever"
+    )
+
+    @model_validator(mode="after")
+    def _pan_key_is_long_enough(self) -> Self:
+        key = self.pan_key.get_secret_value()
+        if key and len(key.encode()) < 32:
+            raise ValueError(f"{PREFIX}PAN_KEY must be at least 32 bytes; make one with: openssl rand -hex 32")
+        return self
+
+    def topic(self, name: str) -> str:
+        """A topic's full name."""
+        return f"{self.topic_prefix}{name}"
+
+    def group(self, role: str) -> str:
+        """A role's consumer group."""
+        return f"{self.group_prefix}-{role}"
+
+    def kafka(self) -> dict[str, str]:
+        """What librdkafka needs to reach the brokers; empty settings are left to its defaults."""
+        values = {
+            "bootstrap.servers": self.kafka_bootstrap,
+            "security.protocol": self.kafka_security_protocol.lower(),
+            "sasl.mechanism": self.kafka_sasl_mechanism,
+            "sasl.username": self.kafka_sasl_username,
+            "sasl.password": self.kafka_sasl_password.get_secret_value(),
+            "ssl.ca.location": self.kafka_ssl_ca,
+            "ssl.certificate.location": self.kafka_ssl_certificate,
+            "ssl.key.location": self.kafka_ssl_key,
+            "ssl.key.password": self.kafka_ssl_key_password.get_secret_value(),
+        }
+        return {name: value for name, value in values.items() if value}
+
+
+def load_settings(env_file: Path | None = Path(".env")) -> Settings:
+    """Read the settings; raises ConfigError with one line that names each wrong variable."""
+    try:
+        return Settings(_env_file=env_file)  # type: ignore[call-arg]  # pydantic-settings' own keyword
+    except ValidationError as exc:
+        problems = (
+            f"{PREFIX}{'_'.join(str(part) for part in error['loc']).upper()}: {error['msg']}"
+            if error["loc"]
+            else error["msg"]
+            for error in exc.errors(include_input=False, include_url=False)
+        )
+        raise ConfigError("; ".join(problems)) from None

@@ -1,0 +1,76 @@
+"""The windows against the naive oracle: any traffic, any batch boundaries, any redelivery."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.features.driver import Cards, split
+from tests.oracles.naive import Answer, Event, NaiveCards
+from tests.oracles.traffic import awkward, small_streams
+
+
+def promised(answer: Answer) -> Answer:
+    """What the contract promises: the features of a copy beyond grace are only as good as what is left."""
+    return replace(answer, features=None) if answer.duplicate and answer.beyond_grace else answer
+
+
+def expected(events: list[Event]) -> list[Answer]:
+    oracle = NaiveCards()
+    return [oracle.apply(e) for e in events]
+
+
+@settings(max_examples=120, deadline=None)
+@given(small_streams(), st.lists(st.integers(1, 12), max_size=40))
+def test_any_stream_in_any_batches_is_answered_as_the_oracle_does(events: list[Event], sizes: list[int]) -> None:
+    cards = Cards()
+    answers = [a for batch in split(events, sizes) for a in cards.apply(batch)]
+    for event, answer, wanted in zip(events, answers, expected(events), strict=True):
+        assert promised(answer) == promised(wanted), event
+
+
+@settings(max_examples=120, deadline=None)
+@given(small_streams(far=False), st.lists(st.integers(1, 12), max_size=40))
+def test_a_batch_delivered_again_gets_the_same_answers(events: list[Event], sizes: list[int]) -> None:
+    cards = Cards()
+    for batch in split(events, sizes):
+        begin = cards.offset
+        first = cards.apply(batch)
+        values = dict(cards.values)
+        assert [_but_the_flag(a) for a in cards.apply(batch, first_offset=begin)] == [_but_the_flag(a) for a in first]
+        assert cards.values == values
+
+
+@settings(max_examples=120, deadline=None)
+@given(small_streams(far=False), st.lists(st.integers(1, 12), max_size=40), st.integers(1, 5))
+def test_delivered_again_in_other_batches_they_are_the_same_too(
+    events: list[Event], sizes: list[int], size: int
+) -> None:
+    cards = Cards()
+    for batch in split(events, sizes):
+        begin = cards.offset
+        first = cards.apply(batch)
+        values = dict(cards.values)
+        answers = []
+        for part in split(batch, [size] * len(batch)):
+            answers += cards.apply(part, first_offset=begin + len(answers))
+        assert [(a.features, a.reversal) for a in answers] == [(a.features, a.reversal) for a in first]
+        assert cards.values == values
+
+
+def _but_the_flag(answer: Answer) -> tuple[object, ...]:
+    return replace(answer, duplicate=False)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_awkward_traffic_at_length(seed: int) -> None:
+    events = awkward(seed, 2_000, 40, 1_700_000_000_000)
+    rng = random.Random(seed)
+    cards = Cards()
+    answers = [a for batch in split(events, iter(lambda: rng.randint(1, 700), 0)) for a in cards.apply(batch)]
+    for event, answer, wanted in zip(events, answers, expected(events), strict=True):
+        assert promised(answer) == promised(wanted), event
