@@ -207,7 +207,7 @@ class OnlineStore:
         """Call until Redis answers, with back-off; 0 never gives up."""
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(_Away),
-            wait=wait_exponential_jitter(initial=0.05, max=_MAX_WAIT_S, jitter=0.1),
+            wait=wait_exponential_jitter(multiplier=0.05, max=_MAX_WAIT_S, jitter=0.1),
             stop=stop_after_delay(give_up_s) if give_up_s else lambda _: False,
             before_sleep=_say_waiting,
             reraise=True,

@@ -38,13 +38,13 @@ def generate(
     """
     from local import generator
 
-    with progress("generate", transactions) as show:
+    with progress("generate") as show:
         written = 0
 
         def wrote(rows: int) -> None:
             nonlocal written
             written += rows
-            show(written)
+            show(written, transactions)
 
         try:
             made = generator.generate(transactions, cards, seed, out, wrote)
@@ -65,7 +65,14 @@ def features(
     Example: fraudstream features --history history --out features.parquet
     """
     summary = _build_table(history, out)
-    typer.echo(f"{summary.rows:,} rows in {out}")
+    notes = {
+        "reversals": summary.reversals,
+        "copies": summary.copies,
+        "late": summary.late,
+        "late beyond the grace": summary.beyond_grace,
+    }
+    found = "".join(f", {count:,} {name}" for name, count in notes.items() if count)
+    typer.echo(f"{summary.rows_out:,} rows of {summary.cards:,} cards in {out}{found}")
 
 
 def train(
@@ -93,7 +100,7 @@ def train(
     with tempfile.TemporaryDirectory(prefix="fraudstream-") as folder:
         table = Path(folder) / "features.parquet"
         _build_table(history, table)
-        with progress("train", training.ROUNDS) as show:
+        with progress("train") as show:
             manifest = training.train(
                 table,
                 out,
@@ -101,7 +108,7 @@ def train(
                 review_fpr=review_fpr,
                 block_fpr=block_fpr,
                 split=training.SplitOptions(gap_days=gap_days),
-                progress=lambda done, _rounds: show(done),
+                progress=show,
             )
     Console().print(render(manifest.metrics))
     typer.echo(f"model {manifest.version} in {out}")
@@ -136,8 +143,16 @@ def _build_table(history: Path, out: Path) -> TableSummary:
     from features.offline import build_table
     from streams.settings import load_settings
 
+    settings = load_settings()
     with progress("features") as show:
-        return build_table(history, out, grace_ms=load_settings().grace_s * 1000, progress=show)
+        return build_table(
+            history,
+            out,
+            grace_ms=settings.grace_s * 1000,
+            clock_skew_ms=settings.clock_skew_s * 1000,
+            pan_key=settings.pan_key.get_secret_value().encode() or None,
+            progress=show,
+        )
 
 
 def _without_extra(error: ModuleNotFoundError) -> ConfigError:

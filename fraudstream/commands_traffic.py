@@ -50,8 +50,8 @@ def simulate(
     traffic = Traffic(cards or natural_cards(rate), seed, now_ms, rate, attack_share)
     total = transactions or (None if seconds is None else round(rate * seconds))
     stop = threading.Event()
-    with simulator.stopped_by_signals(stop), progress("simulate", total) as show:
-        sent = simulator.simulate(
+    with simulator.stopped_by_signals(stop), progress("simulate") as show:
+        done = simulator.simulate(
             traffic,
             settings.kafka(),
             settings.topic("transactions"),
@@ -59,11 +59,11 @@ def simulate(
             most=transactions,
             until_ms=None if seconds is None else now_ms + round(seconds * 1000),
             labels=labels,
-            progress=show,
+            progress=lambda sent: show(sent, total),
         )
     typer.echo(
-        f"{sent.transactions:,} transactions confirmed in {sent.seconds:.1f} s: "
-        f"{sent.frauds:,} fraudulent, of {sent.attacks:,} attacks"
+        f"{done.transactions:,} transactions confirmed in {done.seconds:.1f} s: "
+        f"{done.frauds:,} fraudulent, of {done.attacks:,} attacks"
     )
 
 

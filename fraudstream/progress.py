@@ -10,35 +10,30 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-Done = Callable[[int], None]
-"""Takes how much is done so far."""
+Show = Callable[[int, int | None], None]
+"""Takes how much is done so far, and of how much; None: not known."""
 
 _LINE_EVERY_S = 5.0
 
 
 @contextmanager
-def progress(title: str, total: int | None = None) -> Iterator[Done]:
-    """Show on stderr how far the work of the block is.
-
-    Args:
-        title: what is being done.
-        total: how much there is to do; None: not known.
-    """
+def progress(title: str) -> Iterator[Show]:
+    """Show on stderr how far the work of the block is, as often as it says so."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _lines(title, total)
+        yield _lines(title)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda done: bar.update(task, completed=done)
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _lines(title: str, total: int | None) -> Done:
+def _lines(title: str) -> Show:
     """A line on stderr at most every few seconds: short work stays silent."""
     last_s = time.monotonic()
 
-    def show(done: int) -> None:
+    def show(done: int, total: int | None) -> None:
         nonlocal last_s
         now_s = time.monotonic()
         if now_s - last_s >= _LINE_EVERY_S:

@@ -47,6 +47,8 @@ class Publisher:
                     "partitioner": "murmur2_random",
                     "enable.idempotence": True,
                     "linger.ms": 1,
+                    # What is too large is for the topic to refuse, or for the reader.
+                    "message.max.bytes": 4 * 1024 * 1024,
                     "log_level": "0",
                     "on_delivery": self._delivered,
                 }

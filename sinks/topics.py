@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import structlog
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it re-exports them without saying so
+    AdminClient,
+    AlterConfigOpType,
+    ClusterMetadata,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 from features.errors import ConfigError, ServerUnavailable
 from features.windows import WEEK_MS
@@ -118,7 +125,8 @@ def ensure_topics(
     with mapped_errors():
         refusals: list[KafkaError] = []
         # librdkafka tells of refused credentials here alone; to the caller it only times out.
-        admin = AdminClient({**kafka, "error_cb": refusals.append, "log_level": "0"})
+        config: dict[str, Any] = {**kafka, "error_cb": refusals.append, "log_level": "0"}
+        admin = AdminClient(config)
         metadata = _metadata(admin, refusals, timeout_s)
         for topic in wanted:
             _check_partitions(metadata, topic, prefix, partitions)

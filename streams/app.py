@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from typing import Any, Final, cast
 
-import faust
 import structlog
 
-from features.errors import FraudstreamError
+from features.errors import FraudstreamError, ServerUnavailable
 from streams.brokers import wait_for_topics
 from streams.delivery import BatchApp, BatchConsumer
 from streams.health import Health, serve_http
@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 
 EXIT_UNEXPECTED: Final = 70
 _ABANDON_S: Final = 3.0
+# Longer than any healthy batch, shorter than what supervisors wait for before they kill.
+_DRAIN_S: Final = 25.0
 
 _CONSUMER: Final[dict[str, str | int | bool]] = {
     "session.timeout.ms": 10_000,
@@ -69,19 +71,30 @@ class _Process:
             config={**settings.kafka(), **_CONSUMER},
             on_assigned=self._assigned,
             on_failure=self._fail,
+            on_stopped=self._handler.stop,
         )
         self._app.agent(self._app.batch_topic)(self._agent)
 
     def run(self) -> int:
         """Start, run until a signal, drain, stop."""
-        self._loop.run_until_complete(self._handler.start())
-        worker: Any = faust.Worker(self._app, loop=self._loop, redirect_stdouts=False, quiet=True, logging_config=_QUIET)
-        try:
-            worker.execute_from_commandline()  # raises SystemExit with the worker's exit code
-        except SystemExit as exc:
-            self._loop.run_until_complete(self._handler.stop())
-            log.info("stopped", role=self._health.role, exit_code=exc.code)
-            return exc.code if isinstance(exc.code, int) else EXIT_UNEXPECTED
+        return self._loop.run_until_complete(self._run())
+
+    async def _run(self) -> int:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, stop.set)
+        await self._handler.start()
+        await self._app.start()
+        ended = {asyncio.ensure_future(stop.wait()), asyncio.ensure_future(self._app.wait_until_stopped())}
+        await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+        if not stop.is_set():
+            self._fail(self._app.crash_reason or RuntimeError("Faust stopped by itself"))
+        log.info("draining", role=self._health.role)
+        if not await self._consumer().drain(_DRAIN_S):
+            self._fail(ServerUnavailable(f"the batch in hand was not done within {_DRAIN_S:g} s of the signal to stop"))
+        await self._app.stop()
+        log.info("stopped", role=self._health.role)
+        return 0
 
     async def _agent(self, stream: Any) -> None:  # noqa: ANN401 - faust's own stream
         consumer = self._consumer()
@@ -92,8 +105,8 @@ class _Process:
                 await self._handler.process(chunks)
                 consumer.done(chunks)
                 self._health.batch_done(chunks)
-        except (asyncio.CancelledError, StopAsyncIteration):
-            raise
+        except StopAsyncIteration:
+            return
         except Exception as exc:  # noqa: BLE001 - an unexpected error must end the process, never pass for an outcome
             self._fail(exc)
 
@@ -116,7 +129,3 @@ class _Process:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
-
-
-# Faust's and mode's own loggers go through the handlers that the command line has set up.
-_QUIET: Final = {"version": 1, "disable_existing_loggers": False}

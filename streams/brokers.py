@@ -39,7 +39,7 @@ def wait_for_topics(settings: Settings, names: Sequence[str]) -> None:
     admin = AdminClient({**settings.kafka(), "log_level": 0})
     retrying = Retrying(
         retry=retry_if_exception_type(_NotYet),
-        wait=wait_exponential_jitter(initial=0.2, max=5.0, jitter=0.2),
+        wait=wait_exponential_jitter(multiplier=0.2, max=5.0, jitter=0.2),
         stop=stop_after_delay(settings.startup_wait_s) if settings.startup_wait_s else stop_never,
         before_sleep=_say_waiting,
         reraise=True,

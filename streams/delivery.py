@@ -11,6 +11,7 @@ Private names of faust-streaming 0.15.3 relied on: `Consumer._drain_messages`, `
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Any, ClassVar, Final
@@ -24,6 +25,9 @@ from mode.utils.futures import notify
 
 from streams.poller import Poller
 from streams.role import Chunk
+
+# mode names a service's logger after its module; what Faust says of its services belongs with Faust's lines.
+_FAUST_LOG: Final = logging.getLogger("faust.services")
 
 MAX_QUEUED: Final = 20_000
 _CLOSE_S: Final = 15.0
@@ -50,16 +54,22 @@ def _unused(name: str) -> Callable[..., Any]:
 class BatchConsumer(Consumer):
     """Faust's consumer service around a `Poller`; also the poller's listener."""
 
+    logger = _FAUST_LOG
+
     # Set by `BatchApp` before the service starts.
     config: ClassVar[Mapping[str, str | int | bool]]
     topic: ClassVar[str]
     assigned_hook: ClassVar[Assigned]
     failed_hook: ClassVar[Callable[[BaseException], None]]
+    stopped_hook: ClassVar[Callable[[], Awaitable[None]]]
 
     def __post_init__(self) -> None:
         self._positions: dict[TP, int | None] = {}
         self._in_hand: _Batch | None = None
         self._generation = 0
+        self._draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._poller: Poller | None = None
         super().__post_init__()
 
@@ -74,8 +84,11 @@ class BatchConsumer(Consumer):
                 deliveries.append(await channel.get())
             self._poller_of().taken(sum(len(c.records) for g, c in deliveries if g == self._generation))
             chunks = [c for g, c in deliveries if g == self._generation]
+            if self._draining:
+                await asyncio.Event().wait()  # until the agent is cancelled: these records stay for the next start
             if chunks and self.app.flow_control.is_active():
                 break
+        self._idle.clear()
         self._in_hand = _Batch()
         self._unacked_messages.add(self._in_hand)  # type: ignore[arg-type]  # it only has to look like a message
         now = monotonic()
@@ -89,7 +102,17 @@ class BatchConsumer(Consumer):
         self._committed_offset.update({TP(self.topic, p): o for p, o in offsets.items()})
         self._unacked_messages.clear()
         self._in_hand = None
+        self._idle.set()
         notify(self._waiting_for_ack)
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Take no more batches and wait for the one in hand; False when it takes too long."""
+        self._draining = True
+        try:
+            await asyncio.wait_for(self._idle.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        return True
 
     def abandon(self, timeout_s: float) -> None:
         """Leave the group without acknowledging anything more."""
@@ -170,6 +193,7 @@ class BatchConsumer(Consumer):
         await self.wait_empty()
         if self._poller is not None:
             await asyncio.to_thread(self._poller.close, commit=True, timeout_s=_CLOSE_S)
+        await type(self).stopped_hook()
 
     async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ANN401, ARG002, FBT001, FBT002 - faust's signature
         """Offsets are committed by the poll thread as batches are done."""
@@ -223,6 +247,8 @@ class BatchConsumer(Consumer):
 class _NoProducer(base.Producer):
     """Faust starts a producer beside every consumer; ours is `sinks.publisher`, so this one connects to nothing."""
 
+    logger = _FAUST_LOG
+
     async def flush(self) -> None:
         """Nothing is ever buffered."""
 
@@ -244,7 +270,10 @@ class BatchApp(faust.App):
         config: librdkafka settings of the consumer.
         on_assigned: called with partition -> committed offset before records of an assignment flow.
         on_failure: called on the loop with an error that cannot heal.
+        on_stopped: called once the last batch is done and the group is left.
     """
+
+    logger = _FAUST_LOG
 
     def __init__(
         self,
@@ -254,6 +283,7 @@ class BatchApp(faust.App):
         config: Mapping[str, str | int | bool],
         on_assigned: Assigned,
         on_failure: Callable[[BaseException], None],
+        on_stopped: Callable[[], Awaitable[None]],
     ) -> None:
         super().__init__(
             name,
@@ -277,6 +307,7 @@ class BatchApp(faust.App):
                 "topic": topic,
                 "assigned_hook": staticmethod(on_assigned),
                 "failed_hook": staticmethod(on_failure),
+                "stopped_hook": staticmethod(on_stopped),
             },
         )
 

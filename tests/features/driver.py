@@ -42,7 +42,11 @@ class Cards:
         if commit:
             changed = np.unique(batch.card[applied.appended])
             packed = packed_histories(
-                applied, histories.counts, changed, last_offset=np.full(len(cards), offsets[-1]), retention_ms=self.retention_ms
+                applied,
+                histories.counts,
+                changed,
+                last_offset=np.full(len(cards), offsets[-1]),
+                retention_ms=self.retention_ms,
             )
             self.values.update(zip((cards[c] for c in changed.tolist()), packed, strict=True))
             self.offset = max(self.offset, begin + len(events))

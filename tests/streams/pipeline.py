@@ -1,0 +1,146 @@
+"""Drive the roles from outside: publish bytes, read outcomes, kill and start processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from features.partition import home_partition
+from tests.support import wait_until
+
+
+class Got(NamedTuple):
+    """A record read from a topic."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: Any
+    headers: dict[str, bytes]
+
+
+class RoleProcess:
+    """`fraudstream <role>` as a process of its own."""
+
+    def __init__(self, role: str, variables: Mapping[str, str], log_path: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.log_path = log_path
+        self._log = log_path.open("ab")
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("FRAUD_")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "fraudstream", role],
+            env={**clean, **variables, "FRAUD_HTTP_PORT": str(self.port)},
+            stdout=self._log,
+            stderr=self._log,
+            cwd=log_path.parent,
+        )
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as exc:
+            return exc.code, exc.read().decode()
+        except OSError:
+            return 0, ""
+
+    def wait_ready(self, timeout_s: float = 60) -> RoleProcess:
+        wait_until(lambda: self.process.poll() is not None or self.get("/health")[0] == 200, timeout_s)
+        assert self.process.poll() is None, self.log()
+        return self
+
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 60) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(timeout_s)
+        self._log.close()
+        return code
+
+
+class Pipeline:
+    """One test's topics, keys and roles."""
+
+    def __init__(self, servers: Mapping[str, str], prefix: str, model: Path, folder: Path, **variables: str) -> None:
+        self.variables = {
+            **servers,
+            "FRAUD_TOPIC_PREFIX": prefix,
+            "FRAUD_GROUP_PREFIX": f"{prefix}g",
+            "FRAUD_KEY_PREFIX": prefix,
+            "FRAUD_INDEX_PREFIX": prefix,
+            "FRAUD_MODEL": str(model),
+            "FRAUD_PAN_KEY": "0123456789abcdef0123456789abcdef",
+            **variables,
+        }
+        self.prefix, self.folder = prefix, folder
+        self.partitions = int(self.variables.get("FRAUD_PARTITIONS", "4"))
+        self.bootstrap = {"bootstrap.servers": servers["FRAUD_KAFKA_BOOTSTRAP"]}
+        self.producer = Producer({**self.bootstrap, "enable.idempotence": True})
+        self.roles: list[RoleProcess] = []
+
+    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("FRAUD_")}
+        return subprocess.run(
+            [sys.executable, "-m", "fraudstream", *arguments],
+            env={**clean, **self.variables}, capture_output=True, text=True, check=check, timeout=120, cwd=self.folder,
+        )  # fmt: skip
+
+    def setup(self) -> None:
+        self.run("setup")
+
+    def start(self, role: str = "score") -> RoleProcess:
+        made = RoleProcess(role, self.variables, self.folder / f"{role}-{len(self.roles)}.log")
+        self.roles.append(made)
+        return made
+
+    def stop_all(self) -> None:
+        for role in self.roles:
+            if role.process.poll() is None:
+                role.stop(signal.SIGKILL)
+
+    def publish(self, records: Iterable[tuple[str, bytes | None]], *, partition: int | None = None) -> int:
+        """Publish (card as sent, value) to each card's home, or all to one partition; confirmed on return."""
+        count = 0
+        for card, value in records:
+            home = home_partition(card.encode(), self.partitions) if partition is None else partition
+            self.producer.produce(f"{self.prefix}transactions", value, card.encode(), home)
+            count += 1
+            if count % 1000 == 0:
+                self.producer.poll(0)
+        assert self.producer.flush(30) == 0
+        return count
+
+    def read(self, topic: str, count: int, timeout_s: float = 90) -> list[Got]:
+        """The first `count` records of a topic, in order per partition; fails when they do not come."""
+        consumer = Consumer({**self.bootstrap, "group.id": "reader", "enable.auto.commit": False})
+        name = f"{self.prefix}{topic}"
+        consumer.assign([TopicPartition(name, p, 0) for p in range(self.partitions)])
+        got: list[Got] = []
+
+        def enough() -> bool:
+            for message in consumer.consume(2000, 0.2):
+                if message.error() is None:
+                    value = None if message.value() is None else json.loads(message.value())
+                    headers = dict(message.headers() or [])
+                    got.append(Got(message.partition(), message.offset(), message.key(), value, headers))
+            return len(got) >= count or any(r.process.poll() not in {None, 0, -9} for r in self.roles)
+
+        wait_until(enough, timeout_s)
+        consumer.close()
+        assert len(got) >= count, "\n".join(r.log()[-3000:] for r in self.roles)
+        return got
