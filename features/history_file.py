@@ -115,7 +115,7 @@ def _fits(name: str, dtype: pl.DataType) -> bool:
     if name in _TEXTS:
         return dtype in (pl.String, pl.Categorical, pl.Enum)
     if name in _TIMES:
-        return dtype.is_integer() or isinstance(dtype, pl.Datetime | pl.String)
+        return dtype.is_integer() or isinstance(dtype, pl.Datetime) or (name, dtype) == ("event_time", pl.String)
     if name == "amount":
         return dtype.is_numeric() or dtype == pl.String
     if name == "is_fraud":
@@ -134,9 +134,9 @@ def find_cards(history: History, pan_key: bytes | None) -> Cards:
     spelled = _collect(files.group_by("card_id").len().filter(column.is_not_null()), history.files[0])
     spelled = spelled.filter(fit_ids(spelled["card_id"]))
     digits = _card_numbers(spelled["card_id"])
-    if pan_key is None and digits.null_count() < len(digits):
+    if not pan_key and digits.null_count() < len(digits):
         raise HistoryError("column card_id holds card numbers; set FRAUD_PAN_KEY to a key of at least 32 bytes")
-    tokens = [None if pan_key is None or own is None else pan.token(pan_key, own) for own in digits]
+    tokens = [pan.token(pan_key, own) if pan_key and own else None for own in digits]
     stored = pl.Series(tokens, dtype=pl.String).alias("stored").zip_with(digits.is_not_null(), spelled["card_id"])
     spelled = spelled.with_columns(stored.alias("stored"), digits.alias("digits"))
     cards = spelled.group_by("stored").agg(pl.col("len").sum()).sort("stored").with_row_index("rank")

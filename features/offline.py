@@ -26,7 +26,7 @@ from features.history_file import LABELS, Cards, find_cards, open_history, read_
 from features.windows import MAX_CARDS, WEEK_MS
 
 DAY_MS: Final = 86_400_000
-CHUNK_ROWS: Final = 500_000
+CHUNK_ROWS: Final = 250_000
 CLOCK_SKEW_MS: Final = 300_000
 
 _PASSED_ON: Final = frozenset(("transaction_id", *LABELS))

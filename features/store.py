@@ -29,6 +29,13 @@ from features.errors import ConfigError, ServerUnavailable, StaleEpoch, StoreErr
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
+# An epoch never comes back, even after Redis lost the last one: it is at least the server's clock.
+_CLAIM: Final = """
+local now = redis.call('TIME')
+local epoch = math.max(tonumber(redis.call('GET', KEYS[1]) or 0) + 1, now[1] * 1000 + math.floor(now[2] / 1000))
+redis.call('SET', KEYS[1], string.format('%.0f', epoch))
+return {redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])}
+"""
 _COMMIT: Final = """
 local epoch = redis.call('GET', KEYS[1])
 if not epoch then return 'lost' end
@@ -95,6 +102,7 @@ class OnlineStore:
         self._ttl_ms = ttl_ms
         self._startup_wait_s = startup_wait_s
         self._epochs: dict[int, int] = {}
+        self._applied: dict[int, int] = {}
 
     def history_key(self, partition: int, card: str) -> str:
         """Key of a card's history."""
@@ -123,16 +131,10 @@ class OnlineStore:
         Returns:
             The last applied offset, None where there is none.
         """
-
-        async def raise_epoch() -> tuple[int, bytes | None]:
-            async with self._client.pipeline(transaction=True) as pipe:
-                pipe.incr(self.epoch_key(partition))
-                pipe.get(self.applied_key(partition))
-                epoch, applied = await pipe.execute()
-            return int(epoch), applied
-
-        epoch, applied = await self._waiting(raise_epoch)
-        self._epochs[partition] = epoch
+        keys = self._state_keys(partition)
+        epoch, applied = await self._waiting(lambda: self._client.eval(_CLAIM, len(keys), *keys))
+        self._epochs[partition] = int(epoch)
+        self._applied[partition] = -1 if applied is None else int(applied)
         return None if applied is None else int(applied)
 
     async def read(self, cards: Mapping[int, Sequence[str]]) -> dict[int, Snapshot]:
@@ -155,7 +157,7 @@ class OnlineStore:
         answers = await self._waiting(read_all)
         result: dict[int, Snapshot] = {}
         for partition, (epoch, applied, *histories) in zip(keys, answers, strict=True):
-            self._check_epoch(partition, None if epoch is None else int(epoch))
+            self._check_state(partition, None if epoch is None else int(epoch), -1 if applied is None else int(applied))
             result[partition] = Snapshot(None if applied is None else int(applied), histories)
         return result
 
@@ -176,6 +178,7 @@ class OnlineStore:
             raise StaleEpoch(f"partition {partition} belongs to another worker now; nothing of the batch was written")
         if answer != b"done":
             raise StoreLost(f"Redis lost the state of partition {partition} between read and commit")
+        self._applied[partition] = applied
 
     async def _run_commit(self, keys: Sequence[str], arguments: Sequence[bytes | str | int]) -> bytes:
         try:
@@ -184,11 +187,6 @@ class OnlineStore:
             answer = await self._client.eval(_COMMIT, len(keys), *keys, *arguments)
         return cast("bytes", answer)
 
-    def release(self, partitions: Sequence[int]) -> None:
-        """Forget partitions that were revoked."""
-        for partition in partitions:
-            self._epochs.pop(partition, None)
-
     async def stop(self) -> None:
         """Close the connections."""
         await self._client.aclose()
@@ -196,12 +194,12 @@ class OnlineStore:
     def _state_keys(self, partition: int) -> list[str]:
         return [self.epoch_key(partition), self.applied_key(partition)]
 
-    def _check_epoch(self, partition: int, epoch: int | None) -> None:
+    def _check_state(self, partition: int, epoch: int | None, applied: int) -> None:
         mine = self._epochs[partition]
-        if epoch is None or epoch < mine:
-            raise StoreLost(f"Redis lost the state of partition {partition}")
-        if epoch > mine:
+        if epoch is not None and epoch > mine:
             raise StaleEpoch(f"partition {partition} belongs to another worker now (epoch {epoch}, ours {mine})")
+        if epoch is None or epoch < mine or applied < self._applied[partition]:
+            raise StoreLost(f"Redis lost the state of partition {partition}: {self._applied[partition]} was applied")
 
     async def _waiting(self, call: Callable[[], Awaitable[T]], *, give_up_s: float = 0) -> T:
         """Call until Redis answers, with back-off; 0 never gives up."""

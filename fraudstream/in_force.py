@@ -41,3 +41,12 @@ def mask_url(text: str) -> str:
     'redis://worker:********@localhost:6379/0'
     """
     return _QUERY_PASSWORD.sub(rf"\g<1>{MASK}", _USER_PASSWORD.sub(rf"\g<1>:{MASK}@", text))
+
+
+def settings_table() -> str:
+    """Every variable with its default and meaning, as the Markdown table that stands in `docs/commands.md`."""
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
+        rows.append(f"| `{PREFIX}{name.upper()}` | {f'`{default}`' if default != '' else ''} | {field.description} |")
+    return "\n".join(rows)

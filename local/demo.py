@@ -86,7 +86,7 @@ class _Demo:
         self._cleanup = cleanup
         self._begun_s = time.monotonic()
         self._attacks: dict[int, int] = {}
-        self._caught: set[int] = set()
+        self._caught: set[str] = set()
 
     def run(self, *, keep: bool) -> None:
         stack = self._start_servers()
@@ -109,7 +109,9 @@ class _Demo:
         wrong = problems(found)
         if wrong:
             raise DemoError("the demo does not add up:\n  " + "\n  ".join(wrong[:20]))
-        self._console.print("[green]Every count adds up: nothing lost, nothing twice.[/green]")
+        self._console.print(
+            "[green]Every count adds up: nothing lost, every transaction answered and indexed once.[/green]"
+        )
         if keep:
             demo_kept.keep(stack, keeper, roles, variables)
             demo_kept.print_addresses(self._console)
@@ -146,11 +148,11 @@ class _Demo:
         start_ms = time.time_ns() // 1_000_000 - _DAY_MS - 60_000
         script = scenario(start_ms, SEED, span_ms=_DAY_MS)
         self._step(f"Playing a day of {len(script):,} transactions in {PLAY_S:.0f} seconds, five attacks among them")
-        self._say(f"{'card':<9}{'what it is':<18}{'amount':>8}  {'outcome':<7} score  why")
+        self._say(f"{'card':<6}{'what it is':<18}{'amount':>8}  {'outcome':<7} score why")
         by_id = {planned.event.transaction["transaction_id"]: planned for planned in script}
-        watch = Watch(kafka, lambda answer: self._tell(by_id.get(answer.transaction_id), answer))
-        self._cleanup.callback(watch.close)
         publisher, sent = Publisher(kafka, "transactions"), Sent()
+        watch = Watch(kafka, lambda answer: self._tell(by_id.get(answer.transaction_id), answer, sent))
+        self._cleanup.callback(watch.close)
         with self._bar(len(script)) as (bar, task):
             play(
                 script,
@@ -186,28 +188,29 @@ class _Demo:
             time.sleep(_POLL_S)
         return count
 
-    def _tell(self, planned: ScenarioEvent | None, answer: Answer) -> None:
-        """A line about an outcome that belongs to the story."""
+    def _tell(self, planned: ScenarioEvent | None, answer: Answer, sent: Sent) -> None:
+        """A line about an outcome that belongs to the story, and one more where an attack is caught."""
         if planned is None or planned.part == "background":
             return
         transaction, label, outcome = planned.event.transaction, planned.event.label, answer.fraud.outcome
-        what, verdict = "one-off purchase", ""
-        if label.attack_id is not None:
-            # Letters in the order in which the attacks begin.
-            letter = ascii_uppercase[self._attacks.setdefault(label.attack_id, len(self._attacks))]
-            what = f"attack {letter}, no. {label.attack_position}"
-            if outcome in FLAGGED and label.attack_id not in self._caught:
-                self._caught.add(label.attack_id)
-                verdict = "[bold red]CAUGHT[/bold red] "
+        # Letters in the order in which the attacks begin.
+        number = None if label.attack_id is None else self._attacks.setdefault(label.attack_id, len(self._attacks))
+        attack = "" if number is None else f"attack {ascii_uppercase[number]}"
+        what = f"{attack}, no. {label.attack_position}" if attack else "one-off purchase"
         colour = {"approve": "green", "review": "yellow"}.get(outcome, "red")
         why = answer.fraud.reasons[0].text if answer.fraud.reasons else ""
         self._console.print(
-            f"  {transaction['card_id'][-7:]}  {what:<16}  {transaction['amount']:>8}  "
-            f"[{colour}]{outcome:<7}[/{colour}] {answer.fraud.score:>3}  {verdict}[dim]{why}[/dim]",
+            f"  {transaction['card_id'][-4:]}  {what:<16}  {transaction['amount']:>8}  "
+            f"[{colour}]{outcome:<7}[/{colour}] {answer.fraud.score:>5} [dim]{why}[/dim]",
             highlight=False,
             no_wrap=True,
             overflow="ellipsis",
         )
+        if attack and outcome in FLAGGED and attack not in self._caught:
+            self._caught.add(attack)
+            took_ms = (answer.received_s - sent.at_s[answer.transaction_id]) * 1000
+            where = f"{attack} caught at its transaction {label.attack_position}, {took_ms:.0f} ms after it was sent"
+            self._console.print(f"  [bold red]--->  {where}[/bold red]", highlight=False)
 
     def _command(self, variables: dict[str, str], *words: str, show: bool = False) -> None:
         self._console.file.flush()

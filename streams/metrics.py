@@ -37,6 +37,7 @@ class ScoreMetrics:
         self._rerouted = Counter("fraud_rerouted", "records published again to their home", registry=registry)
         self._duplicates = Counter("fraud_duplicates", "copies answered again", registry=registry)
         self._late = Counter("fraud_late", "authorizations behind their card's newest", registry=registry)
+        self.repairs = Counter("fraud_store_repairs", "times Redis had lost its state", registry=registry)
         self._latency = Histogram(
             "fraud_latency_seconds", "broker timestamp to scored", buckets=_LATENCY_S, registry=registry
         )

@@ -16,10 +16,12 @@ from features.windows import WEEK_MS
 from scoring.model import Model
 from sinks.deadletter import dead_letter
 from sinks.publisher import Publisher, Record
+from streams.cards import CardState
 from streams.decisions import Decisions, Limits
 from streams.index import IndexHandler, Rejected
 from streams.intake import Reader, offset_of
 from streams.metrics import ScoreMetrics
+from streams.rebuild import Rebuilder
 from streams.role import Handler
 from streams.score import ScoreHandler
 from streams.settings import Settings
@@ -71,12 +73,22 @@ def _score(settings: Settings, registry: CollectorRegistry) -> Handler:
         raise ConfigError("FRAUD_RULES is set, but this version decides by the model alone; unset it")
     limits = limits_of(settings)
     source = settings.topic(TRANSACTIONS)
+    reader, store = make_reader(settings), make_store(settings)
+    cards = CardState(store, limits)
     return ScoreHandler(
-        reader=make_reader(settings),
-        store=make_store(settings),
+        reader=reader,
+        store=store,
+        cards=cards,
+        rebuilder=Rebuilder(
+            settings.kafka(),
+            topic=source,
+            reader=reader,
+            cards=cards,
+            store=store,
+            retention_ms=limits.retention_ms,
+        ),
         decisions=Decisions(Model.load(Path(settings.model)), limits, source),
         publisher=Publisher(settings.kafka()),
-        limits=limits,
         sink=settings.topic(PROCESSED),
         now_ms=_now_ms,
         metrics=ScoreMetrics(registry),

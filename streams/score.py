@@ -7,76 +7,22 @@ is published, and a batch that comes again after a crash is answered with what w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-import numpy as np
 import structlog
 
-from features.apply import Applied, apply_batch, packed_histories
 from features.errors import StoreLost
-from features.history import Histories, unpack
-from features.store import OnlineStore, Snapshot
+from features.store import OnlineStore
 from scoring.outcome import Outcome, encode_outcome, outcome_headers
 from sinks.publisher import Publisher, Record
-from streams.columns import Roster, batch_columns
-from streams.decisions import Decisions, Limits
-from streams.intake import Incoming, Reader, offset_of
+from streams.cards import CardState
+from streams.decisions import Decisions
+from streams.intake import Intake, Reader, offset_of
 from streams.metrics import ScoreMetrics
+from streams.rebuild import Rebuilder
 from streams.role import Chunk
 
 log = structlog.get_logger(__name__)
-
-
-class CardState:
-    """Reads, applies and commits the histories of a batch's cards.
-
-    Args:
-        store: the online feature store.
-        limits: retention and clock skew.
-    """
-
-    def __init__(self, store: OnlineStore, limits: Limits) -> None:
-        self._store, self._limits = store, limits
-
-    async def apply(self, incoming: Sequence[Incoming], last: Mapping[int, int]) -> tuple[Applied, Pending]:
-        """Apply records to their cards' histories; nothing is stored before `commit`."""
-        roster = Roster(incoming, last)
-        snapshots = await self._store.read(roster.cards)
-        histories = unpack([h for partition in roster.cards for h in snapshots[partition].histories])
-        applied = apply_batch(
-            histories,
-            batch_columns(incoming, roster, snapshots, self._limits.clock_skew_ms),
-            retention_ms=self._limits.retention_ms,
-            clock_skew_ms=self._limits.clock_skew_ms,
-        )
-        return applied, Pending(roster, snapshots, histories)
-
-    async def commit(self, applied: Applied, pending: Pending) -> None:
-        """Store what changed and move each partition's `applied`, one atomic script a partition."""
-        roster = pending.roster
-        changed = np.unique(roster.rank[applied.appended])
-        values = packed_histories(
-            applied,
-            pending.histories.counts,
-            changed,
-            last_offset=roster.last_offsets(),
-            retention_ms=self._limits.retention_ms,
-        )
-        packed = dict(zip(changed.tolist(), values, strict=True))
-        for partition, names in roster.cards.items():
-            base = roster.first_rank[partition]
-            stored = {name: packed[base + k] for k, name in enumerate(names) if base + k in packed}
-            before, last = pending.snapshots[partition].applied, roster.last[partition]
-            if stored or before is None or last > before:
-                after = last if before is None else max(before, last)
-                await self._store.commit(partition, stored, applied_before=before, applied=after)
-
-
-class Pending:
-    """What a batch read, kept until it is committed."""
-
-    def __init__(self, roster: Roster, snapshots: Mapping[int, Snapshot], histories: Histories) -> None:
-        self.roster, self.snapshots, self.histories = roster, snapshots, histories
 
 
 class ScoreHandler:
@@ -87,9 +33,10 @@ class ScoreHandler:
     Args:
         reader: decodes and finds homes.
         store: the online feature store.
+        cards: applies and commits.
+        rebuilder: claims partitions and gives Redis back what it lost.
         publisher: confirmed publish.
         decisions: model and verdict.
-        limits: grace, retention and clock skew.
         sink: topic of the outcomes.
         now_ms: the clock, epoch milliseconds.
         metrics: counters of this process.
@@ -100,15 +47,16 @@ class ScoreHandler:
         *,
         reader: Reader,
         store: OnlineStore,
+        cards: CardState,
+        rebuilder: Rebuilder,
         publisher: Publisher,
         decisions: Decisions,
-        limits: Limits,
         sink: str,
         now_ms: Callable[[], int],
         metrics: ScoreMetrics,
     ) -> None:
         self._reader, self._store, self._publisher, self._decisions = reader, store, publisher, decisions
-        self._cards = CardState(store, limits)
+        self._cards, self._rebuilder = cards, rebuilder
         self._sink = sink
         self._now_ms, self._metrics = now_ms, metrics
 
@@ -117,24 +65,33 @@ class ScoreHandler:
         await self._store.start()
 
     async def assigned(self, positions: dict[int, int | None]) -> None:
-        """Claim the partitions: nobody else's commits are taken from here on."""
+        """Claim the partitions, so that nobody else's commits are taken from here on, and mend what Redis lost."""
         for partition, committed in positions.items():
-            applied = await self._store.claim(partition)
-            if committed is not None and committed > 0 and (applied is None or applied < committed - 1):
-                raise StoreLost(
-                    f"FRAUD_REDIS_URL: Redis has applied partition {partition} up to offset {applied}, Kafka was told "
-                    f"{committed - 1}; the feature store lost data"
-                )
+            await self._rebuilder.catch_up(partition, committed or 0)
 
     async def process(self, chunks: Sequence[Chunk]) -> None:
         """Score a batch and publish everything that it became."""
         intake = self._reader.read(chunks)
-        last = {chunk.partition: offset_of(chunk.records[-1]) for chunk in chunks}
-        applied, pending = await self._cards.apply(intake.incoming, last)
-        outcomes = self._decisions.outcomes(intake.incoming, applied, self._now_ms())
-        await self._cards.commit(applied, pending)
+        outcomes = await self._score(chunks, intake)
         await self._publisher.publish(intake.records + [self._record(o) for o in outcomes])
         self._metrics.batch(outcomes, intake)
+
+    async def _score(self, chunks: Sequence[Chunk], intake: Intake) -> list[Outcome]:
+        """Apply, decide and commit; where Redis lost its state, rebuild it up to this batch and begin again."""
+        first = {chunk.partition: offset_of(chunk.records[0]) for chunk in reversed(chunks)}
+        last = {chunk.partition: offset_of(chunk.records[-1]) for chunk in chunks}
+        while True:
+            try:
+                applied, pending = await self._cards.apply(intake.incoming, last)
+                outcomes = self._decisions.outcomes(intake.incoming, applied, self._now_ms())
+                await self._cards.commit(applied, pending)
+            except StoreLost as exc:
+                log.warning("store_lost", problem=str(exc), variable="FRAUD_REDIS_URL")
+                self._metrics.repairs.inc()
+                for partition, offset in first.items():
+                    await self._rebuilder.catch_up(partition, offset)
+            else:
+                return outcomes
 
     async def stop(self) -> None:
         """Close connections."""

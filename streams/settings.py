@@ -63,7 +63,6 @@ class Settings(BaseSettings):
 
     grace_s: int = Field(86_400, ge=0, le=30 * 86_400, description="lateness up to which windows are exact")
     clock_skew_s: int = Field(300, ge=0, le=86_400, description="how far an event time may lie in the future")
-    hot_card_records: int = Field(4096, ge=64, le=65_536, description="raw records of a card before tiles begin")
     max_batch: int = Field(500, ge=1, le=20_000, description="records scored together at most")
     startup_wait_s: Annotated[float, Field(ge=0)] = Field(
         45.0, description="how long a role waits at its start for a server that is away; 0: for ever"

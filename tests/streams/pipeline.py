@@ -38,15 +38,15 @@ class RoleProcess:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.log_path = log_path
-        self._log = log_path.open("ab")
         clean = {k: v for k, v in os.environ.items() if not k.startswith("FRAUD_")}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "fraudstream", role],
-            env={**clean, **variables, "FRAUD_HTTP_PORT": str(self.port)},
-            stdout=self._log,
-            stderr=self._log,
-            cwd=log_path.parent,
-        )
+        with log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "fraudstream", role],
+                env={**clean, **variables, "FRAUD_HTTP_PORT": str(self.port)},
+                stdout=log,
+                stderr=log,
+                cwd=log_path.parent,
+            )
 
     def get(self, path: str) -> tuple[int, str]:
         try:
@@ -68,9 +68,7 @@ class RoleProcess:
     def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 60) -> int:
         if self.process.poll() is None:
             self.process.send_signal(number)
-        code = self.process.wait(timeout_s)
-        self._log.close()
-        return code
+        return self.process.wait(timeout_s)
 
 
 class Pipeline:

@@ -1,0 +1,75 @@
+"""The state of a batch's cards: read, apply, commit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from features.apply import Applied, apply_batch, packed_histories
+from features.history import Histories, unpack
+from features.store import OnlineStore, Snapshot
+from streams.columns import Roster, batch_columns
+from streams.decisions import Limits
+from streams.intake import Incoming
+
+
+class CardState:
+    """Reads, applies and commits the histories of a batch's cards.
+
+    Args:
+        store: the online feature store.
+        limits: retention and clock skew.
+    """
+
+    def __init__(self, store: OnlineStore, limits: Limits) -> None:
+        self._store, self._limits = store, limits
+
+    async def apply(self, incoming: Sequence[Incoming], last: Mapping[int, int]) -> tuple[Applied, Pending]:
+        """Apply records to their cards' histories; nothing is stored before `commit`.
+
+        Args:
+            incoming: the records, in order per partition.
+            last: last offset of the batch in each of its partitions.
+
+        Raises:
+            StoreLost: Redis holds less than this process has committed.
+            StaleEpoch: another worker owns a partition.
+        """
+        roster = Roster(incoming, last)
+        snapshots = await self._store.read(roster.cards)
+        histories = unpack([h for partition in roster.cards for h in snapshots[partition].histories])
+        applied = apply_batch(
+            histories,
+            batch_columns(incoming, roster, snapshots, self._limits.clock_skew_ms),
+            retention_ms=self._limits.retention_ms,
+            clock_skew_ms=self._limits.clock_skew_ms,
+        )
+        return applied, Pending(roster, snapshots, histories)
+
+    async def commit(self, applied: Applied, pending: Pending) -> None:
+        """Store what changed and move each partition's `applied`, one atomic script a partition."""
+        roster = pending.roster
+        changed = np.unique(roster.rank[applied.appended])
+        values = packed_histories(
+            applied,
+            pending.histories.counts,
+            changed,
+            last_offset=roster.last_offsets(),
+            retention_ms=self._limits.retention_ms,
+        )
+        packed = dict(zip(changed.tolist(), values, strict=True))
+        for partition, names in roster.cards.items():
+            base = roster.first_rank[partition]
+            stored = {name: packed[base + k] for k, name in enumerate(names) if base + k in packed}
+            before, last = pending.snapshots[partition].applied, roster.last[partition]
+            if stored or before is None or last > before:
+                after = last if before is None else max(before, last)
+                await self._store.commit(partition, stored, applied_before=before, applied=after)
+
+
+class Pending:
+    """What a batch read, kept until it is committed."""
+
+    def __init__(self, roster: Roster, snapshots: Mapping[int, Snapshot], histories: Histories) -> None:
+        self.roster, self.snapshots, self.histories = roster, snapshots, histories
