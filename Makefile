@@ -33,7 +33,7 @@ $(STAMP): requirements.lock pyproject.toml
 	  | while IFS= read -r line; do \
 	      case "$$line" in \
 	        Collecting*|Requirement\ already*) count=$$((count + 1)); [ $$((count % 10)) -ne 0 ] || echo "  $$count of $$total resolved";; \
-	        *Downloading*MB*) echo "  $${line#"$${line%%[![:space:]]*}"}";; \
+	        *Downloading*MB*) file=$${line##*Downloading }; echo "  $${file%%-[cp][py]*} ($${file##*\(}";; \
 	        Building*|Installing\ collected*) echo "  $${line%%:*} ...";; \
 	        ERROR*|*error:*) echo "$$line" >&2;; \
 	      esac; \

@@ -22,9 +22,7 @@ _PLAIN_NUMBER: Final = r"^[0-9]+(?:\.[0-9]+)?$"
 # Digits that fit into 63 bits, also after the currency's decimals are taken into account by `_scaled`.
 _MOST_DIGITS: Final = 18
 _TENS: Final = 10 ** np.arange(_MOST_DIGITS + 1)
-_PLAIN_TIME: Final = (
-    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?[Zz]?$"
-)
+_PLAIN_TIME: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?[Zz]?$"
 _PLAIN_ID: Final = r"^[ -~]{1,128}$"
 
 
@@ -61,7 +59,8 @@ def _digits(text: pl.Series) -> tuple[pl.Series, Int64]:
 def _scaled(digits: Int64, scale: Int64, exponent: Int64) -> Int64:
     """`digits / 10**scale` in units of `10**-exponent`, half-even; 0 where the result is out of range."""
     up, down = (_TENS[np.maximum(places, 0)] for places in (exponent - scale, scale - exponent))
-    whole, rest = np.divmod(np.where(digits <= MAX_AMOUNT_MINOR // up * down, digits, 0), down)
+    small = (digits > 0) & ((up == 1) | (digits <= MAX_AMOUNT_MINOR // up))  # so that nothing below overflows
+    whole, rest = np.divmod(np.where(small, digits, 0), down)
     minor = whole * up + (2 * rest + (whole & 1) > down)
     return np.where((minor >= 1) & (minor <= MAX_AMOUNT_MINOR), minor, 0)
 

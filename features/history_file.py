@@ -115,7 +115,7 @@ def _fits(name: str, dtype: pl.DataType) -> bool:
     if name in _TEXTS:
         return dtype in (pl.String, pl.Categorical, pl.Enum)
     if name in _TIMES:
-        return dtype.is_integer() or isinstance(dtype, pl.Datetime) or (name, dtype) == ("event_time", pl.String)
+        return dtype.is_integer() or isinstance(dtype, pl.Datetime) or (dtype == pl.String and name == "event_time")
     if name == "amount":
         return dtype.is_numeric() or dtype == pl.String
     if name == "is_fraud":

@@ -26,9 +26,10 @@ from features.history_file import LABELS, Cards, find_cards, open_history, read_
 from features.windows import MAX_CARDS, WEEK_MS
 
 DAY_MS: Final = 86_400_000
-CHUNK_ROWS: Final = 250_000
+CHUNK_ROWS: Final = 500_000
 CLOCK_SKEW_MS: Final = 300_000
 
+_BATCH_ROWS: Final = 16_384  # a run is read in whole record batches
 _PASSED_ON: Final = frozenset(("transaction_id", *LABELS))
 _ODD_CONSTANT: Final = np.uint64(0x9E3779B97F4A7C15)
 
@@ -134,25 +135,22 @@ def _chunk_bounds(counts: Int64, chunk_rows: int) -> Int64:
 
 
 class _Slices:
-    """Checked rows in temporary files, each in order of the cards, so that a chunk is a run of every file.
-
-    The files stay mapped into memory: what is resident of them is the system's page cache, which it takes back at will.
-    """
+    """Checked rows in temporary files, each in order of the cards, so that a chunk is a run of every file."""
 
     def __init__(self, folder: Path, bounds: Int64) -> None:
         self._folder, self._bounds = folder, bounds
-        self._slices: list[tuple[pl.DataFrame, list[int]]] = []
+        self._files: list[tuple[Path, list[int]]] = []
 
     def add(self, frame: pl.DataFrame) -> None:
-        file = self._folder / f"slice-{len(self._slices):06d}.arrow"
-        frame.sort("rank", maintain_order=True).write_ipc(file)
-        mapped = pl.read_ipc(file)
-        self._slices.append((mapped, np.searchsorted(mapped["rank"].to_numpy(), self._bounds).tolist()))
+        file = self._folder / f"slice-{len(self._files):06d}.arrow"
+        frame = frame.sort("rank", maintain_order=True)
+        frame.write_ipc(file, record_batch_size=_BATCH_ROWS)
+        self._files.append((file, np.searchsorted(frame["rank"].to_numpy(), self._bounds).tolist()))
 
     def chunks(self) -> Iterator[pl.DataFrame]:
         """Whole cards, one after the other, each card's rows in the history's order."""
         for chunk in range(len(self._bounds) - 1):
-            runs = [mapped.slice(at[chunk], at[chunk + 1] - at[chunk]) for mapped, at in self._slices]
+            runs = [pl.scan_ipc(file).slice(at[chunk], at[chunk + 1] - at[chunk]).collect() for file, at in self._files]
             yield pl.concat(runs).sort("rank", maintain_order=True)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
@@ -187,6 +188,24 @@ class OnlineStore:
             answer = await self._client.eval(_COMMIT, len(keys), *keys, *arguments)
         return cast("bytes", answer)
 
+    async def forget(self, partition: int) -> int:
+        """Remove a claimed partition's histories and what was applied; returns how many cards it knew."""
+        pattern = f"{glob_escaped(self.history_key(partition, ''))}*"
+        cards = 0
+        cursor = 0
+        while True:
+            cursor, keys = await self._waiting(partial(self._client.scan, cursor, match=pattern, count=1000))
+            if keys:
+                cards += await self._waiting(partial(self._client.unlink, *keys))
+            if not cursor:
+                break
+        await self._waiting(lambda: self._client.unlink(self.applied_key(partition)))
+        return cards
+
+    async def unclaim(self, partition: int) -> None:
+        """Remove a partition's fencing token, for a key prefix that is given up."""
+        await self._waiting(lambda: self._client.unlink(self.epoch_key(partition)))
+
     async def stop(self) -> None:
         """Close the connections."""
         await self._client.aclose()
@@ -216,6 +235,15 @@ class OnlineStore:
             raise ServerUnavailable(
                 f"Redis did not answer within {give_up_s:g} s; check FRAUD_REDIS_URL ({exc})"
             ) from None
+
+
+def glob_escaped(text: str) -> str:
+    r"""A key as a pattern that matches itself alone.
+
+    >>> glob_escaped("a[1]*?")
+    'a\\\\[1\\\\]\\\\*\\\\?'
+    """
+    return "".join(f"\\{c}" if c in "\\*?[]^" else c for c in text)
 
 
 async def _mapped(call: Callable[[], Awaitable[T]]) -> T:

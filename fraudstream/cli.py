@@ -10,7 +10,7 @@ import typer
 
 from features.errors import FraudstreamError
 from features.pan import scrub
-from fraudstream import commands_model, commands_roles, commands_stack, commands_traffic
+from fraudstream import commands_model, commands_roles, commands_stack, commands_state, commands_traffic
 from local.errors import LocalStackError
 
 INTERRUPTED = 130
@@ -47,6 +47,7 @@ def _fraudstream(
 commands_stack.register(app)
 commands_roles.register(app)
 commands_model.register(app)
+commands_state.register(app)
 commands_traffic.register(app)
 
 

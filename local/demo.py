@@ -84,6 +84,7 @@ class _Demo:
         self._console = console
         self._folder = folder
         self._cleanup = cleanup
+        self._running = cleanup.enter_context(ExitStack())  # what is started here and may be kept
         self._begun_s = time.monotonic()
         self._attacks: dict[int, int] = {}
         self._caught: set[str] = set()
@@ -97,7 +98,7 @@ class _Demo:
         }
         self._train(variables)
         keeper = Keeper()
-        self._cleanup.callback(keeper.close)
+        self._running.callback(keeper.close)
         roles = self._start_roles(keeper, variables)
         try:
             found = self._play(variables)
@@ -114,6 +115,7 @@ class _Demo:
         )
         if keep:
             demo_kept.keep(stack, keeper, roles, variables)
+            self._running.pop_all()
             demo_kept.print_addresses(self._console)
         else:
             self._console.print(
@@ -123,7 +125,7 @@ class _Demo:
     def _start_servers(self) -> Stack:
         self._step("Starting Kafka, Redis and OpenSearch (the first time, they are downloaded)")
         stack = Stack(self._folder / "servers")
-        self._cleanup.callback(stack.stop)
+        self._running.callback(stack.stop)
         stack.start(lambda line: self._console.print(f"  {line}", markup=False, highlight=False))
         return stack
 

@@ -86,7 +86,7 @@ def chain_delays_ms(rng: np.random.Generator, chain_lengths: Ints) -> Ints:
     gaps_ms = rng.integers(shortest, longest, size=int(chain_lengths.sum()), endpoint=True)
     elapsed_ms = np.concatenate((np.zeros(1, np.int64), np.cumsum(gaps_ms)))
     before_ms = elapsed_ms[np.cumsum(chain_lengths) - chain_lengths]
-    return elapsed_ms[1:] - np.repeat(before_ms, chain_lengths)
+    return np.asarray(elapsed_ms[1:] - np.repeat(before_ms, chain_lengths), np.int64)
 
 
 def purchase_details(rng: np.random.Generator, cards: Ints) -> Details:
@@ -107,7 +107,7 @@ def purchase_details(rng: np.random.Generator, cards: Ints) -> Details:
 
 def _amounts_in(rng: np.random.Generator, buckets: Ints) -> Ints:
     lowest, highest = np.asarray(AMOUNT_BUCKETS_MINOR, dtype=np.int64)[buckets].T
-    return rng.integers(lowest, highest, endpoint=True)
+    return np.asarray(rng.integers(lowest, highest, endpoint=True), np.int64)
 
 
 def _chain_buckets() -> Ints:

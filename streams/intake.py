@@ -18,6 +18,7 @@ from streams.role import Chunk
 
 REROUTED_FROM: Final = "rerouted_from"
 _MAX_HEADER_BYTES: Final = 64
+MAX_KEY_BYTES: Final = 262_144
 
 
 class Incoming(msgspec.Struct, frozen=True, gc=False):
@@ -68,7 +69,7 @@ class Reader:
         for chunk in chunks:
             for message in chunk.records:
                 try:
-                    transaction = self._decoder.decode(message.value())
+                    transaction = self._decode(message)
                 except DecodeError as exc:
                     intake.dead[exc.reason] = intake.dead.get(exc.reason, 0) + 1
                     intake.records.append(self._dead(message, chunk.partition, exc))
@@ -81,6 +82,13 @@ class Reader:
                 incoming = Incoming(transaction, home, offset_of(message), _broker_ms(message, transaction))
                 intake.incoming.append(incoming)
         return msgspec.structs.replace(intake, rerouted=rerouted)
+
+    def _decode(self, message: Message) -> Transaction:
+        key = message.key()
+        if key is not None and len(key) > MAX_KEY_BYTES:
+            # It could not be published again, here or anywhere, within the topic's message size.
+            raise DecodeError("too_large", f"the record's key is over {MAX_KEY_BYTES} bytes")
+        return self._decoder.decode(message.value())
 
     def _dead(self, message: Message, partition: int, error: DecodeError) -> Record:
         value = dead_letter(
@@ -98,11 +106,11 @@ class Reader:
 
     def _stray(self, message: Message, partition: int, home: int) -> Record:
         """The record again, addressed to its home; a record that strays twice keeps its first address."""
-        origin = _rerouted_from(message)
-        if origin is None:
-            came_from = f"{partition}:{offset_of(message)}:{message.timestamp()[1]}".encode()
-        else:
+        origin, timestamp_ms = _rerouted_from(message), message.timestamp()[1]
+        if origin is not None and origin[1] <= timestamp_ms:
             came_from = origin[0]
+        else:
+            came_from = f"{partition}:{offset_of(message)}:{timestamp_ms}".encode()
         return Record(self._topic, message.key(), message.value(), [(REROUTED_FROM, came_from)], home)
 
 

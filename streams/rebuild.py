@@ -82,8 +82,8 @@ class Rebuilder:
         low, high = consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=_REQUEST_S)
         if applied is not None and applied >= high:
             raise StoreError(
-                f"Redis has applied partition {partition} of {self._topic} up to offset {applied}, but it ends at {high}: "
-                "the topic was made anew. Use another FRAUD_KEY_PREFIX, or delete the keys of the old topic"
+                f"Redis has applied partition {partition} of {self._topic} up to offset {applied}, but it ends at "
+                f"{high}: the topic was made anew. Use another FRAUD_KEY_PREFIX, or delete the keys of the old topic"
             )
         if applied is not None:
             return max(applied + 1, low)

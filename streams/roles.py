@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
+import msgspec
 from prometheus_client import CollectorRegistry
 
 from features.decode import Decoder
@@ -47,14 +48,33 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(retention_ms=WEEK_MS + grace_ms, grace_ms=grace_ms, clock_skew_ms=settings.clock_skew_s * 1000)
 
 
-def make_store(settings: Settings) -> OnlineStore:
-    """The online feature store."""
-    return OnlineStore(
+class State(msgspec.Struct, frozen=True):
+    """The histories of the cards, and the ways to change them."""
+
+    store: OnlineStore
+    cards: CardState
+    rebuilder: Rebuilder
+
+
+def make_state(settings: Settings) -> State:
+    """The online feature store and what applies records to it."""
+    limits = limits_of(settings)
+    store = OnlineStore(
         connect(settings.redis_url.get_secret_value(), ca_path=settings.redis_ssl_ca),
         key_prefix=settings.key_prefix,
-        ttl_ms=limits_of(settings).retention_ms,
+        ttl_ms=limits.retention_ms,
         startup_wait_s=settings.startup_wait_s,
     )
+    cards = CardState(store, limits)
+    rebuilder = Rebuilder(
+        settings.kafka(),
+        topic=settings.topic(TRANSACTIONS),
+        reader=make_reader(settings),
+        cards=cards,
+        store=store,
+        retention_ms=limits.retention_ms,
+    )
+    return State(store, cards, rebuilder)
 
 
 def make_reader(settings: Settings) -> Reader:
@@ -71,23 +91,14 @@ def make_reader(settings: Settings) -> Reader:
 def _score(settings: Settings, registry: CollectorRegistry) -> Handler:
     if settings.rules:
         raise ConfigError("FRAUD_RULES is set, but this version decides by the model alone; unset it")
-    limits = limits_of(settings)
     source = settings.topic(TRANSACTIONS)
-    reader, store = make_reader(settings), make_store(settings)
-    cards = CardState(store, limits)
+    state = make_state(settings)
     return ScoreHandler(
-        reader=reader,
-        store=store,
-        cards=cards,
-        rebuilder=Rebuilder(
-            settings.kafka(),
-            topic=source,
-            reader=reader,
-            cards=cards,
-            store=store,
-            retention_ms=limits.retention_ms,
-        ),
-        decisions=Decisions(Model.load(Path(settings.model)), limits, source),
+        reader=make_reader(settings),
+        store=state.store,
+        cards=state.cards,
+        rebuilder=state.rebuilder,
+        decisions=Decisions(Model.load(Path(settings.model)), limits_of(settings), source),
         publisher=Publisher(settings.kafka()),
         sink=settings.topic(PROCESSED),
         now_ms=_now_ms,

@@ -41,7 +41,7 @@ def write(path: Path, events: Sequence[Event]) -> Path:
         }
         for e in events
     ]
-    texts = {name: pl.String for name in ("original_transaction_id", "merchant_category", "country")}
+    texts = dict.fromkeys(("original_transaction_id", "merchant_category", "country"), pl.String)
     pl.DataFrame(rows, schema_overrides=texts).write_parquet(path)
     return path
 
@@ -288,7 +288,7 @@ def test_a_row_that_is_no_transaction_is_named(tmp_path, column, wrong):
 
 
 def test_a_history_of_unfit_cards_is_refused(tmp_path):
-    with pytest.raises(HistoryError, match="row 1 .*: card_id "):
+    with pytest.raises(HistoryError, match=r"row 1 .*: card_id "):
         built(tmp_path, plain(card_id=pl.Series([None, "", "\n"], dtype=pl.String)))
 
 

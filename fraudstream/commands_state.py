@@ -1,0 +1,102 @@
+"""The feature store: rebuild it, and prove that it serves what training sees."""
+
+# ruff: noqa: PLC0415 - what is heavy is imported by the command that needs it, so that --help answers at once
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fraudstream.commands_roles import logged_settings
+from fraudstream.progress import progress
+
+if TYPE_CHECKING:
+    from streams.parity import Parity
+    from streams.settings import Settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (replay, parity):
+        app.command()(command)
+
+
+def replay() -> None:
+    """Rebuild the feature store from the topic, publishing nothing; stop the score roles first.
+
+    Every history is forgotten and made anew from one week plus grace before the first record still to be scored. Needs
+    FRAUD_KAFKA_BOOTSTRAP and FRAUD_REDIS_URL. Interrupted, it is simply run again.
+
+    Example: fraudstream replay
+    """
+    settings = logged_settings()
+    from streams.brokers import wait_for_topics
+    from streams.replay import rebuild_all
+    from streams.roles import TRANSACTIONS, make_state
+
+    topic = settings.topic(TRANSACTIONS)
+    wait_for_topics(settings, [topic])
+
+    async def run() -> int:
+        state = make_state(settings)
+        await state.store.start()
+        try:
+            with progress("replay") as show:
+                return await rebuild_all(
+                    settings, topic=topic, store=state.store, rebuilder=state.rebuilder, progress=show
+                )
+        finally:
+            await state.store.stop()
+
+    typer.echo(f"rebuilt up to the {asyncio.run(run()):,} records that were scored")
+
+
+def parity(
+    transactions: Annotated[int, typer.Option(min=10, help="Events to compare.")] = 1_000_000,
+    cards: Annotated[int, typer.Option(min=1, help="Cards that they are spread over.")] = 2_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the events and of the batch sizes.")] = 1,
+) -> None:
+    """Feed generated events through the online path and compare every feature, bit for bit, with the offline table.
+
+    Needs FRAUD_REDIS_URL; its keys have a prefix of their own and are removed afterwards.
+
+    Example: fraudstream parity --transactions 1000000
+    """
+    settings = logged_settings()
+    from features.offline import build_table
+    from local.generator import generate
+
+    with tempfile.TemporaryDirectory(prefix="fraudstream-parity-") as folder:
+        history, table = Path(folder) / "history", Path(folder) / "table.parquet"
+        generate(transactions, cards, seed, history)
+        build_table(history, table, grace_ms=settings.grace_s * 1000)
+        own = settings.model_copy(update={"key_prefix": f"{settings.key_prefix}parity-{uuid.uuid4().hex[:8]}-"})
+        found = asyncio.run(_compare(own, history, table, seed))
+    typer.echo(f"{found.events:,} events, {found.values:,} feature values, {found.different:,} different")
+    for example in found.examples:
+        typer.echo(
+            f"  {example.transaction_id} {example.feature}: {example.served!r} served, {example.offline!r} offline"
+        )
+    raise typer.Exit(1 if found.different else 0)
+
+
+async def _compare(settings: Settings, history: Path, table: Path, seed: int) -> Parity:
+    from features.decode import Decoder
+    from streams.parity import compare
+    from streams.roles import make_state
+
+    state = make_state(settings)
+    await state.store.start()
+    try:
+        with progress("parity") as show:
+            return await compare(
+                history, table, store=state.store, cards=state.cards, decoder=Decoder(None), seed=seed, progress=show
+            )
+    finally:
+        await state.store.forget(0)
+        await state.store.unclaim(0)
+        await state.store.stop()
