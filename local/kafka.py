@@ -106,10 +106,8 @@ class Kafka(Server):
         # Joined to its option below: one id in 64 begins with a dash and would be taken for another option.
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         properties = str(self.directory / "server.properties")
-        command = java_command(
-            self.directory, self._jars, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "-c", properties,
-            options=_LOGGING,
-        )  # fmt: skip
+        arguments = ("format", f"--cluster-id={cluster_id}", "-c", properties)
+        command = java_command(self.directory, self._jars, "kafka.tools.StorageTool", *arguments, options=_LOGGING)
         with self.log.open("ab") as log:
             try:
                 result = subprocess.run(  # noqa: S603 - no foreign input in it

@@ -97,7 +97,9 @@ def split(events: Iterable[Event], sizes: Iterable[int]) -> Iterable[list[Event]
     """Cut events into consecutive batches of the given sizes; what is left is the last batch."""
     rest = iter(events)
     for size in sizes:
-        if batch := list(islice(rest, size)):
-            yield batch
+        batch = list(islice(rest, size))
+        if not batch:
+            return
+        yield batch
     if batch := list(rest):
         yield batch
