@@ -60,7 +60,7 @@ check: install ## lint, format, types, import rules, lock, documentation
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/fraudstream/test_docs.py tests/fraudstream/test_lock.py
+	$(BIN)/python -m pytest -q tests/test_docs.py tests/fraudstream/test_docs.py tests/fraudstream/test_lock.py
 
 format: install ## format the code and fix what can be fixed
 	$(BIN)/ruff check --fix

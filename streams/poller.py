@@ -14,7 +14,8 @@ from typing import Final, Protocol
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from features.errors import FraudstreamError, StoreError
+from features.errors import ConfigError, StoreError
+from sinks.kafka_problems import KafkaProblems
 from streams.role import Chunk
 
 log = structlog.get_logger(__name__)
@@ -72,7 +73,16 @@ class Poller(threading.Thread):
 
     def __init__(self, config: Mapping[str, str | int | bool], topic: str, listener: Listener, max_queued: int) -> None:
         super().__init__(name="kafka-poll", daemon=True)
-        self._consumer = Consumer({**config, "enable.auto.commit": False, "on_commit": self._committed})
+        self._problems = KafkaProblems()
+        self._consumer = Consumer(
+            {
+                **config,
+                "enable.auto.commit": False,
+                "on_commit": self._committed,
+                "error_cb": self._problems,
+                "log_level": 0,  # what librdkafka prints is told by error_cb, structured
+            }
+        )
         self._topic = topic
         self._listener = listener
         self._max_queued = max_queued
@@ -122,8 +132,8 @@ class Poller(threading.Thread):
             )
             while not self._stopping.is_set():
                 self._step()
-        except (KafkaException, FraudstreamError) as exc:
-            self._listener.on_failure(exc)
+        except Exception as exc:  # noqa: BLE001 - whatever ends this thread must end the process
+            self._listener.on_failure(_named(exc))
         finally:
             if self.commits_on_close:
                 self._commit_now()
@@ -162,7 +172,7 @@ class Poller(threading.Thread):
         """A broker that is away heals; anything fatal does not."""
         if error.fatal() or not (error.retriable() or error.code() in _HEALS):
             raise KafkaException(error)
-        log.warning("kafka_away", variable="FRAUD_KAFKA_BOOTSTRAP", problem=error.str())
+        self._problems(error)
 
     def _pause(self) -> None:
         if not self._paused:
@@ -236,6 +246,13 @@ class Poller(threading.Thread):
         with self._lock:
             self._queued = 0
             self._has_room.set()
+
+
+def _named(error: Exception) -> Exception:
+    """A refusal of the brokers in our own words; anything else as it is."""
+    if not isinstance(error, KafkaException):
+        return error
+    return ConfigError(f"FRAUD_KAFKA_BOOTSTRAP: Kafka refused the consumer: {error.args[0].str()}")
 
 
 def _known(partition: int | None) -> int:

@@ -111,6 +111,7 @@ def _index(settings: Settings, _registry: CollectorRegistry) -> Handler:
     topic = settings.topic(DEAD_LETTERS)
 
     async def on_rejected(items: Sequence[Rejected]) -> None:
+        publisher.start()
         await publisher.publish([_rejected(topic, item) for item in items])
 
     return IndexHandler(settings, on_rejected, _now_ms)

@@ -61,8 +61,9 @@ class ScoreHandler:
         self._now_ms, self._metrics = now_ms, metrics
 
     async def start(self) -> None:
-        """Meet Redis, or say that it is away."""
+        """Meet Redis and Kafka, or say that they are away."""
         await self._store.start()
+        self._publisher.start()
 
     async def assigned(self, positions: dict[int, int | None]) -> None:
         """Claim the partitions, so that nobody else's commits are taken from here on, and mend what Redis lost."""

@@ -24,7 +24,7 @@ def expected(events: list[Event]) -> list[Answer]:
     return [oracle.apply(e) for e in events]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(small_streams(), st.lists(st.integers(1, 12), max_size=40))
 def test_any_stream_in_any_batches_is_answered_as_the_oracle_does(events: list[Event], sizes: list[int]) -> None:
     cards = Cards()
@@ -33,7 +33,7 @@ def test_any_stream_in_any_batches_is_answered_as_the_oracle_does(events: list[E
         assert promised(answer) == promised(wanted), event
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(small_streams(far=False), st.lists(st.integers(1, 12), max_size=40))
 def test_a_batch_delivered_again_gets_the_same_answers(events: list[Event], sizes: list[int]) -> None:
     cards = Cards()
@@ -45,7 +45,7 @@ def test_a_batch_delivered_again_gets_the_same_answers(events: list[Event], size
         assert cards.values == values
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(small_streams(far=False), st.lists(st.integers(1, 12), max_size=40), st.integers(1, 5))
 def test_delivered_again_in_other_batches_they_are_the_same_too(
     events: list[Event], sizes: list[int], size: int
@@ -68,7 +68,7 @@ def _but_the_flag(answer: Answer) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_awkward_traffic_at_length(seed: int) -> None:
-    events = awkward(seed, 2_000, 40, 1_700_000_000_000)
+    events = awkward(seed, 5_000, 60, 1_700_000_000_000)
     rng = random.Random(seed)
     cards = Cards()
     answers = [a for batch in split(events, iter(lambda: rng.randint(1, 700), 0)) for a in cards.apply(batch)]

@@ -235,10 +235,10 @@ def test_a_stray_that_grows_too_big_to_publish_again_stops_nothing(pipeline: Pip
     """Its key, compressed by the producer, is larger than what the topic takes from us."""
     card = next(cards_of(3, PARTITIONS, "stray"))
     topic = f"{pipeline.prefix}transactions"
-    producer = Producer({**pipeline.bootstrap, "compression.type": "gzip", "message.max.bytes": 16 * 1024 * 1024})
-    producer.produce(topic, value_of(card_id=card), b"k" * 5_000_000, 1)
-    producer.produce(topic, value_of(card_id=card, transaction_id="t2"), b"k" * 5_000_000, 3)
-    assert producer.flush(30) == 0
+    sender = Producer({**pipeline.bootstrap, "compression.type": "gzip", "message.max.bytes": 16 * 1024 * 1024})
+    sender.produce(topic, value_of(card_id=card), b"k" * 5_000_000, 1)
+    sender.produce(topic, value_of(card_id=card, transaction_id="t2"), b"k" * 5_000_000, 3)
+    assert sender.flush(30) == 0
     pipeline.start("score").wait_ready()
     assert_next_is_answered(pipeline)
 
