@@ -33,7 +33,7 @@ T = TypeVar("T")
 # An epoch never comes back, even after Redis lost the last one: it is at least the server's clock.
 _CLAIM: Final = """
 local now = redis.call('TIME')
-local epoch = math.max(tonumber(redis.call('GET', KEYS[1]) or 0) + 1, now[1] * 1000 + math.floor(now[2] / 1000))
+local epoch = math.max((tonumber(redis.call('GET', KEYS[1]) or 0) or 0) + 1, now[1] * 1000 + math.floor(now[2] / 1000))
 redis.call('SET', KEYS[1], string.format('%.0f', epoch))
 return {redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])}
 """
@@ -134,9 +134,10 @@ class OnlineStore:
         """
         keys = self._state_keys(partition)
         epoch, applied = await self._waiting(lambda: self._client.eval(_CLAIM, len(keys), *keys))
+        offset = _number(self.applied_key(partition), applied)
         self._epochs[partition] = int(epoch)
-        self._applied[partition] = -1 if applied is None else int(applied)
-        return None if applied is None else int(applied)
+        self._applied[partition] = -1 if offset is None else offset
+        return offset
 
     async def read(self, cards: Mapping[int, Sequence[str]]) -> dict[int, Snapshot]:
         """Read the histories of each partition's cards.
@@ -158,8 +159,9 @@ class OnlineStore:
         answers = await self._waiting(read_all)
         result: dict[int, Snapshot] = {}
         for partition, (epoch, applied, *histories) in zip(keys, answers, strict=True):
-            self._check_state(partition, None if epoch is None else int(epoch), -1 if applied is None else int(applied))
-            result[partition] = Snapshot(None if applied is None else int(applied), histories)
+            offset = _number(self.applied_key(partition), applied)
+            self._check_state(partition, _number(self.epoch_key(partition), epoch), -1 if offset is None else offset)
+            result[partition] = Snapshot(offset, histories)
         return result
 
     async def commit(
@@ -237,11 +239,23 @@ class OnlineStore:
             ) from None
 
 
+def _number(key: str, raw: bytes | None) -> int | None:
+    """A number of ours in Redis; raises StoreError where somebody wrote something else there."""
+    if raw is None:
+        return None
+    try:
+        return int(raw)
+    except ValueError:
+        raise StoreError(
+            f"Redis key {key} holds no number (FRAUD_REDIS_URL); delete it and run: fraudstream replay"
+        ) from None
+
+
 def glob_escaped(text: str) -> str:
     r"""A key as a pattern that matches itself alone.
 
-    >>> glob_escaped("a[1]*?")
-    'a\\\\[1\\\\]\\\\*\\\\?'
+    >>> print(glob_escaped("a[1]*?"))
+    a\[1\]\*\?
     """
     return "".join(f"\\{c}" if c in "\\*?[]^" else c for c in text)
 

@@ -39,9 +39,9 @@ def replay() -> None:
     from streams.roles import TRANSACTIONS, make_state
 
     topic = settings.topic(TRANSACTIONS)
-    wait_for_topics(settings, [topic])
 
     async def run() -> int:
+        await wait_for_topics(settings, [topic])
         state = make_state(settings)
         await state.store.start()
         try:

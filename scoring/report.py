@@ -93,18 +93,21 @@ def _summary(report: Report) -> Table:
 
 
 def _rates(report: Report) -> Table:
-    positions = max(len(point.recall_by_position) for point in report.at_rates)
     table = Table(title="Caught, by place in the attack")
-    table.add_column("false positives")
-    table.add_column("all", justify="right")
-    for position in range(1, positions + 1):
-        table.add_column(_ordinal(position), justify="right")
+    table.add_column("at false positives of")
     for point in report.at_rates:
-        shares = (point.recall, *point.recall_by_position)
+        table.add_column(f"{point.false_positive_rate:.1%}", justify="right")
+    table.add_row("all", *(_share(point.recall) for point in report.at_rates))
+    positions = max(len(point.recall_by_position) for point in report.at_rates)
+    for position in range(positions):
         table.add_row(
-            f"{point.false_positive_rate:.1%}", *("-" if share is None else f"{share:.1%}" for share in shares)
+            _ordinal(position + 1), *(_share(point.recall_by_position[position]) for point in report.at_rates)
         )
     return table
+
+
+def _share(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
 
 
 def _confusion(report: Report) -> Table:

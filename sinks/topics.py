@@ -240,7 +240,7 @@ def _reconfigure(admin: AdminClient, topic: str, wanted: dict[str, str], timeout
 def _falls_short(name: str, has: str, wanted: str) -> bool:
     """Whether a value is less than the contract needs; an operator may always give more."""
     if name == "retention.ms":
-        return True and (wanted == _FOR_EVER or int(has) < int(wanted))
+        return has != _FOR_EVER and (wanted == _FOR_EVER or int(has) < int(wanted))
     if name == "max.message.bytes":
         return int(has) < int(wanted)
     return has != wanted

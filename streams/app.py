@@ -13,11 +13,12 @@ import structlog
 
 from features.errors import FraudstreamError, ServerUnavailable
 from streams.brokers import wait_for_topics
-from streams.delivery import BatchApp, BatchConsumer
+from streams.delivery import BatchConsumer
 from streams.health import Health, serve_http
 from streams.role import Handler
-from streams.roles import PROCESSED, SOURCES, Role, make_handler
+from streams.roles import DEAD_LETTERS, PROCESSED, SOURCES, TRANSACTIONS, Role, make_handler
 from streams.settings import Settings
+from streams.transport import BatchApp
 
 log = structlog.get_logger(__name__)
 
@@ -54,10 +55,8 @@ def run_role(role: Role, settings: Settings) -> int:
     """
     health = Health(role)
     handler = make_handler(role, settings, health.registry)
-    source = settings.topic(SOURCES[role])
-    wait_for_topics(settings, [source, settings.topic(PROCESSED)])
     serve_http(health, settings.http_host, settings.http_port)
-    return _Process(settings, handler, source, health).run()
+    return _Process(settings, handler, settings.topic(SOURCES[role]), health).run()
 
 
 class _Process:
@@ -85,7 +84,8 @@ class _Process:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, stop.set)
-        await self._handler.start()
+        if not await self._prepare(stop):
+            return 0
         await self._app.start()
         while not stop.is_set() and not self._app.should_stop:
             with suppress(TimeoutError):
@@ -98,6 +98,26 @@ class _Process:
         await self._app.stop()
         log.info("stopped", role=self._health.role)
         return 0
+
+    async def _prepare(self, stop: asyncio.Event) -> bool:
+        """Wait for the servers; False when the signal to stop comes first."""
+        meeting, stopping = asyncio.ensure_future(self._meet_servers()), asyncio.ensure_future(stop.wait())
+        await asyncio.wait({meeting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if meeting.done():
+            meeting.result()
+            return True
+        meeting.cancel()
+        await asyncio.gather(meeting, stopping, return_exceptions=True)
+        await self._handler.stop()
+        log.info("stopped", role=self._health.role)
+        return False
+
+    async def _meet_servers(self) -> None:
+        settings = self._settings
+        homes = [settings.topic(TRANSACTIONS), settings.topic(PROCESSED)]
+        await wait_for_topics(settings, homes, [settings.topic(DEAD_LETTERS)])
+        await self._handler.start()
 
     async def _agent(self, stream: Any) -> None:  # noqa: ANN401 - faust's own stream
         consumer = self._consumer()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import structlog
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from tenacity import (
+    AsyncRetrying,
     RetryCallState,
-    Retrying,
     retry_if_exception_type,
     stop_after_delay,
     stop_never,
@@ -28,8 +29,13 @@ class _NotYet(Exception):  # noqa: N818 - a state that may heal; mapped before i
     """Kafka does not answer, or a topic is not there."""
 
 
-def wait_for_topics(settings: Settings, names: Sequence[str]) -> None:
+async def wait_for_topics(settings: Settings, names: Sequence[str], others: Sequence[str] = ()) -> None:
     """Wait until Kafka answers and has the topics (full names).
+
+    Args:
+        settings: the brokers, the partitions and how long to wait.
+        names: topics whose partitions are cards' homes: they must have `FRAUD_PARTITIONS` of them.
+        others: topics that must only be there.
 
     Raises:
         ServerUnavailable: not within `FRAUD_STARTUP_WAIT_S`.
@@ -37,7 +43,7 @@ def wait_for_topics(settings: Settings, names: Sequence[str]) -> None:
     """
     # Problems are said by the retries below; librdkafka's own lines would repeat them.
     admin = AdminClient({**settings.kafka(), "log_level": 0})
-    retrying = Retrying(
+    retrying = AsyncRetrying(
         retry=retry_if_exception_type(_NotYet),
         wait=wait_exponential_jitter(multiplier=0.2, max=5.0, jitter=0.2),
         stop=stop_after_delay(settings.startup_wait_s) if settings.startup_wait_s else stop_never,
@@ -45,11 +51,11 @@ def wait_for_topics(settings: Settings, names: Sequence[str]) -> None:
         reraise=True,
     )
     try:
-        counts = retrying(_partition_counts, admin, names)
+        counts: dict[str, int] = await retrying(asyncio.to_thread, _partition_counts, admin, [*names, *others])
     except _NotYet as exc:
         raise ServerUnavailable(f"{exc} (waited {settings.startup_wait_s:g} s)") from None
-    for name, count in counts.items():
-        if count != settings.partitions:
+    for name in names:
+        if (count := counts[name]) != settings.partitions:
             raise ConfigError(
                 f"FRAUD_PARTITIONS is {settings.partitions} but topic {name} has {count} partitions; a card's home "
                 "would change: set FRAUD_PARTITIONS to what the topic has, or make a topic of that size"

@@ -1,4 +1,4 @@
-"""Batch delivery for Faust: a librdkafka consumer behind Faust's `Transport`. The one module that knows Faust's inside.
+"""Batch delivery for Faust: a librdkafka consumer where Faust expects its own. Knows Faust's inside, as `transport` does.
 
 Why not Faust's own: its fetch loop makes four asyncio tasks per message (about 10,000 events/s whatever an agent does),
 and its commit logic can pass over an unacknowledged event. Here an agent takes lists of records, says when they are
@@ -13,13 +13,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from time import monotonic
 from typing import Any, ClassVar, Final
 
-import faust
-from faust.transport import base
 from faust.transport.consumer import Consumer
-from faust.transport.drivers import aiokafka
 from faust.types import TP
 from mode.utils.futures import notify
 
@@ -27,7 +25,7 @@ from streams.poller import Poller
 from streams.role import Chunk
 
 # mode names a service's logger after its module; what Faust says of its services belongs with Faust's lines.
-_FAUST_LOG: Final = logging.getLogger("faust.services")
+FAUST_LOG: Final = logging.getLogger("faust.services")
 
 MAX_QUEUED: Final = 20_000
 _CLOSE_S: Final = 15.0
@@ -43,7 +41,7 @@ class _Batch:
     refcount, acked = 1, False
 
 
-def _unused(name: str) -> Callable[..., Any]:
+def unused(name: str) -> Callable[..., Any]:
     """A method that Faust's tables, transactions and seeks would call: never here, and not silently if ever."""
 
     def refuse(*_: object, **__: object) -> None:
@@ -55,7 +53,7 @@ def _unused(name: str) -> Callable[..., Any]:
 class BatchConsumer(Consumer):
     """Faust's consumer service around a `Poller`; also the poller's listener."""
 
-    logger = _FAUST_LOG
+    logger = FAUST_LOG
 
     # Set by `BatchApp` before the service starts.
     config: ClassVar[Mapping[str, str | int | bool]]
@@ -69,6 +67,7 @@ class BatchConsumer(Consumer):
         self._in_hand: _Batch | None = None
         self._generation = 0
         self._draining = False
+        self._assigning: Future[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         self._poller: Poller | None = None
@@ -133,7 +132,8 @@ class BatchConsumer(Consumer):
     def on_assigned(self, positions: Mapping[int, int | None]) -> None:
         """Begin an assignment; its partitions flow once the loop's side is ready."""
         self._generation += 1
-        asyncio.run_coroutine_threadsafe(self._start_assignment(dict(positions), self._generation), self.loop)
+        begun = self._start_assignment(dict(positions), self._generation)
+        self._assigning = asyncio.run_coroutine_threadsafe(begun, self.loop)
 
     def on_revoked(self, partitions: frozenset[int], *, lost: bool) -> None:
         """End an assignment: wait for the batch in hand, unless the partitions are another's already."""
@@ -193,6 +193,8 @@ class BatchConsumer(Consumer):
     async def on_stop(self) -> None:
         """Wait for the batch in hand, then leave the group with its offsets committed."""
         await self.wait_empty()
+        if self._assigning is not None:
+            self._assigning.cancel()  # it may wait for a server that is away
         if self._poller is not None:
             await asyncio.to_thread(self._poller.close, commit=True, timeout_s=_CLOSE_S)
         await type(self).stopped_hook()
@@ -234,86 +236,13 @@ class BatchConsumer(Consumer):
     def _new_topicpartition(self, topic: str, partition: int) -> TP:
         return TP(topic, partition)
 
-    _commit = _unused("_commit")
-    _seek = _unused("_seek")
-    _getmany = _unused("_getmany")
-    _to_message = _unused("_to_message")
-    seek_to_beginning = _unused("seek_to_beginning")
-    seek_wait = _unused("seek_wait")
-    earliest_offsets = _unused("earliest_offsets")
-    highwaters = _unused("highwaters")
-    create_topic = _unused("create_topic")
-    key_partition = _unused("key_partition")
-
-
-class _NoProducer(base.Producer):
-    """Faust starts a producer beside every consumer; ours is `sinks.publisher`, so this one connects to nothing."""
-
-    logger = _FAUST_LOG
-
-    async def flush(self) -> None:
-        """Nothing is ever buffered."""
-
-    def key_partition(self, topic: str, key: bytes) -> Any:  # noqa: ANN401 - faust's signature
-        return _unused("key_partition")(topic, key)
-
-
-class _Transport(aiokafka.Transport):
-    Consumer: ClassVar[type[BatchConsumer]] = BatchConsumer
-    Producer: ClassVar[type[_NoProducer]] = _NoProducer
-
-
-class BatchApp(faust.App):
-    """A Faust app whose one topic is delivered in batches.
-
-    Args:
-        name: the consumer group.
-        topic: the topic.
-        config: librdkafka settings of the consumer.
-        on_assigned: called with partition -> committed offset before records of an assignment flow.
-        on_failure: called on the loop with an error that cannot heal.
-        on_stopped: called once the last batch is done and the group is left.
-    """
-
-    logger = _FAUST_LOG
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        topic: str,
-        config: Mapping[str, str | int | bool],
-        on_assigned: Assigned,
-        on_failure: Callable[[BaseException], None],
-        on_stopped: Callable[[], Awaitable[None]],
-    ) -> None:
-        super().__init__(
-            name,
-            broker="kafka://unused",
-            store="memory://",
-            web_enabled=False,
-            topic_disable_leader=True,
-            topic_allow_declare=False,
-            table_standby_replicas=0,
-            broker_commit_every=10**9,
-            stream_wait_empty=True,
-        )
-        self.batch_topic = self.topic(
-            topic, value_type=bytes, value_serializer="raw", key_type=bytes, key_serializer="raw"
-        )
-        self._consumer_class = type(
-            "RoleConsumer",
-            (BatchConsumer,),
-            {
-                "config": {**config, "group.id": name, "auto.offset.reset": "earliest"},
-                "topic": topic,
-                "assigned_hook": staticmethod(on_assigned),
-                "failed_hook": staticmethod(on_failure),
-                "stopped_hook": staticmethod(on_stopped),
-            },
-        )
-
-    def _new_transport(self) -> _Transport:
-        transport = _Transport(self.conf.broker_consumer, self)
-        transport.Consumer = self._consumer_class  # type: ignore[misc]  # Faust reads the class from the instance
-        return transport
+    _commit = unused("_commit")
+    _seek = unused("_seek")
+    _getmany = unused("_getmany")
+    _to_message = unused("_to_message")
+    seek_to_beginning = unused("seek_to_beginning")
+    seek_wait = unused("seek_wait")
+    earliest_offsets = unused("earliest_offsets")
+    highwaters = unused("highwaters")
+    create_topic = unused("create_topic")
+    key_partition = unused("key_partition")

@@ -131,7 +131,11 @@ def _broker_ms(message: Message, transaction: Transaction) -> int:
 
 def _rerouted_from(message: Message) -> tuple[bytes, int] | None:
     """The header and the original timestamp in it; None where there is none that we could have written."""
-    for header in message.headers() or ():
+    try:
+        headers = message.headers() or ()
+    except SystemError:
+        return None  # a header whose name is not UTF-8: confluent-kafka cannot give them, and they are not ours
+    for header in headers:
         name, value = header[0], header[1]
         if name != REROUTED_FROM or not isinstance(value, bytes) or len(value) > _MAX_HEADER_BYTES:
             continue

@@ -142,11 +142,13 @@ def world(servers: Stack, model_dir: Path, tmp_path_factory: pytest.TempPathFact
     published_ms = now_ms()
     made.publish()
     wait_until(lambda: now_ms() > published_ms + 4_000)
-    pipeline.start("score").wait_ready()
-    wait_acknowledged(pipeline)
-    made.gather()
-    yield made
-    pipeline.stop_all()
+    try:
+        pipeline.start("score").wait_ready()
+        wait_acknowledged(pipeline)
+        made.gather()
+        yield made
+    finally:
+        pipeline.stop_all()
 
 
 def test_every_record_is_answered_once_at_its_home(world: World) -> None:

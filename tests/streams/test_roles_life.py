@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -184,13 +185,18 @@ class Ended(NamedTuple):
     output: str
 
 
-def run_role(role: str, variables: Mapping[str, str], folder: Path, timeout_s: float = 60) -> Ended:
+def run_role(role: str, variables: Mapping[str, str], folder: Path, timeout_s: float = 40) -> Ended:
+    """Start a role that should end by itself; one that does not is killed, and ends with -9."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("FRAUD_")}
-    done = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-m", "fraudstream", role],
-        env={**clean, **variables}, capture_output=True, text=True, check=False, timeout=timeout_s, cwd=folder,
-    )  # fmt: skip
-    return Ended(done.returncode, done.stdout + done.stderr)
+        env={**clean, **variables}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder,
+    ) as process:  # fmt: skip
+        killer = threading.Timer(timeout_s, process.kill)
+        killer.start()
+        output, _ = process.communicate()
+        killer.cancel()
+    return Ended(process.returncode, output)
 
 
 class Wrong(NamedTuple):
@@ -225,13 +231,10 @@ def damaged_models(model_dir: Path, folder: Path) -> dict[str, Path]:
         assert old in raw
         path.write_bytes(raw.replace(old, new))
 
-    made: dict[str, Path] = {"nowhere": folder / "nowhere", "a file": folder / "file"}
-    (folder / "file").write_text("x")
+    made: dict[str, Path] = {"nowhere": folder / "nowhere"}
     copy("no trees", lambda path: (path / MODEL_FILE).unlink())
-    copy("no manifest", lambda path: (path / MANIFEST_FILE).unlink())
     copy("a byte flipped", lambda path: edit(path / MODEL_FILE, b"learner", b"learnes"))
     copy("trees cut short", lambda path: (path / MODEL_FILE).write_bytes((path / MODEL_FILE).read_bytes()[:1000]))
-    copy("no trees in it", lambda path: (path / MODEL_FILE).write_bytes(b""))
     copy("manifest is no JSON", lambda path: (path / MANIFEST_FILE).write_bytes(b"\xff{"))
     copy("other features", lambda path: edit(path / MANIFEST_FILE, b'"amt_ratio1"', b'"amt_ratio9"'))
     return made
@@ -243,37 +246,28 @@ def wrong_settings(servers: Mapping[str, str], folder: Path, port: int) -> dict[
     nope = str(folder / "nope.pem")
     return {
         "partitions no number": Wrong(("FRAUD_PARTITIONS",), {"FRAUD_PARTITIONS": "four"}),
-        "partitions zero": Wrong(("FRAUD_PARTITIONS",), {"FRAUD_PARTITIONS": "0"}),
         "partitions others": Wrong(("FRAUD_PARTITIONS", "4"), {"FRAUD_PARTITIONS": "5"}),
-        "partitions others, index": Wrong(("FRAUD_PARTITIONS", "4"), {"FRAUD_PARTITIONS": "3"}, "index"),
         "two at once": Wrong(("FRAUD_GRACE_S", "FRAUD_MAX_BATCH"), {"FRAUD_GRACE_S": "-1", "FRAUD_MAX_BATCH": ""}),
         "short key": Wrong(("FRAUD_PAN_KEY", "32"), {"FRAUD_PAN_KEY": "sesame"}, never_says="sesame"),
         "rules": Wrong(("FRAUD_RULES",), {"FRAUD_RULES": "rules.yaml"}),
         "no topics": Wrong(("FRAUD_TOPIC_PREFIX", "fraudstream setup"), {"FRAUD_TOPIC_PREFIX": "none-"}),
-        "no topics, index": Wrong(("FRAUD_TOPIC_PREFIX", "fraudstream setup"), {"FRAUD_TOPIC_PREFIX": "none-"}, "index"),
-        "topic prefix": Wrong(("FRAUD_TOPIC_PREFIX",), {"FRAUD_TOPIC_PREFIX": "a b"}),
         "Kafka away": Wrong(("FRAUD_KAFKA_BOOTSTRAP",), {"FRAUD_KAFKA_BOOTSTRAP": NOWHERE}),
         "Kafka is Redis": Wrong(("FRAUD_KAFKA_BOOTSTRAP",), {"FRAUD_KAFKA_BOOTSTRAP": redis}),
-        "Kafka no address": Wrong(("FRAUD_KAFKA_BOOTSTRAP",), {"FRAUD_KAFKA_BOOTSTRAP": "kafka://:x:y"}),
-        "Kafka protocol": Wrong(("FRAUD_KAFKA_SECURITY_PROTOCOL",), {"FRAUD_KAFKA_SECURITY_PROTOCOL": "TLS"}),
         "Kafka SASL": Wrong(
             ("FRAUD_KAFKA_SASL_MECHANISM",),
             {"FRAUD_KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT", "FRAUD_KAFKA_SASL_MECHANISM": "BOGUS"},
         ),
         "Kafka CA": Wrong(("FRAUD_KAFKA_SSL_CA",), {"FRAUD_KAFKA_SECURITY_PROTOCOL": "SSL", "FRAUD_KAFKA_SSL_CA": nope}),
         "Redis away": Wrong(("FRAUD_REDIS_URL",), {"FRAUD_REDIS_URL": f"redis://:sesame@{NOWHERE}/0"}, never_says="sesame"),
-        "Redis no URL": Wrong(("FRAUD_REDIS_URL",), {"FRAUD_REDIS_URL": "localhost"}),
         "Redis no port": Wrong(("FRAUD_REDIS_URL",), {"FRAUD_REDIS_URL": "redis://localhost:port/0"}),
         "Redis no such database": Wrong(("FRAUD_REDIS_URL",), {"FRAUD_REDIS_URL": f"redis://{redis}/9999"}),
-        "Redis password": Wrong(("FRAUD_REDIS_URL",), {"FRAUD_REDIS_URL": f"redis://:sesame@{redis}/0"}, never_says="sesame"),
+        "Redis user": Wrong(("FRAUD_REDIS_URL",), {"FRAUD_REDIS_URL": f"redis://me:sesame@{redis}/0"}, never_says="sesame"),
         "Redis is OpenSearch": Wrong(("FRAUD_REDIS_URL",), {"FRAUD_REDIS_URL": f"redis://{http}/0"}),
         "Redis CA without TLS": Wrong(("FRAUD_REDIS_SSL_CA",), {"FRAUD_REDIS_SSL_CA": nope}),
         "Redis CA": Wrong(("FRAUD_REDIS_SSL_CA",), {"FRAUD_REDIS_SSL_CA": nope, "FRAUD_REDIS_URL": f"rediss://{redis}/0"}),
         "OpenSearch away": Wrong(("FRAUD_OPENSEARCH_URL",), {"FRAUD_OPENSEARCH_URL": f"http://{NOWHERE}"}, "index"),
-        "OpenSearch no URL": Wrong(("FRAUD_OPENSEARCH_URL",), {"FRAUD_OPENSEARCH_URL": "localhost:9200"}, "index"),
         "OpenSearch is Redis": Wrong(("FRAUD_OPENSEARCH_URL",), {"FRAUD_OPENSEARCH_URL": f"http://{redis}"}, "index"),
         "port taken": Wrong(("FRAUD_HTTP_PORT", str(port)), {"FRAUD_HTTP_PORT": str(port)}),
-        "port no port": Wrong(("FRAUD_HTTP_PORT",), {"FRAUD_HTTP_PORT": "99999"}),
         "host": Wrong(("FRAUD_HTTP_",), {"FRAUD_HTTP_HOST": "no.such.host.invalid"}),
     }
 
