@@ -17,12 +17,12 @@ from rich.console import Console
 
 from bench.cards import Cards
 from bench.lab import ROOT, BenchError, Lab
-from bench.latency import measure_latency
+from bench.latency import measure_latency, warm_up_latency
 from bench.machine import this_machine
 from bench.memory import measure_memory
 from bench.report import Results, show
 from bench.stages import measure_stages
-from bench.throughput import measure_throughput
+from bench.throughput import measure_throughput, warm_up_throughput
 from features.times import format_rfc3339
 from local.errors import LocalStackError
 
@@ -80,10 +80,12 @@ def _measure(settings: argparse.Namespace, say: Callable[[str], None]) -> Result
         say("memory")
         memory = measure_memory(lab, settings.cards)
         throughput = []
+        warm_up_throughput(lab, settings.cards, records)
         for number in range(throughput_runs):
             say(f"throughput, run {number + 1} of {throughput_runs}")
             throughput.append(measure_throughput(lab, settings.cards, records, number))
         latency = []
+        warm_up_latency(lab, settings.cards, settings.rate)
         for number in range(latency_runs):
             say(f"latency, run {number + 1} of {latency_runs}")
             latency.append(measure_latency(lab, settings.cards, settings.rate, seconds, number))

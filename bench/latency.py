@@ -54,6 +54,11 @@ def measure_latency(lab: Lab, cards_count: int, rate: int, seconds: int, number:
     return Round(**{kind: _one(lab, kind, cards_count, rate, seconds, f"l{number}{kind}-") for kind in order})
 
 
+def warm_up_latency(lab: Lab, cards_count: int, rate: int) -> None:
+    """One pass of the relay that does not count: the broker has not met many small requests before."""
+    _one(lab, "relay", cards_count, rate, _WARM_UP_S, "l-warm-")
+
+
 def _one(lab: Lab, kind: str, cards_count: int, rate: int, seconds: int, prefix: str) -> Latency:
     warm_up, count = rate * _WARM_UP_S, rate * (_WARM_UP_S + seconds)
     cards = Cards(cards_count, rate, int(time.time() * 1000) - span_ms(cards_count, count))

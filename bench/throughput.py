@@ -50,12 +50,22 @@ class Round(msgspec.Struct, frozen=True):
 def measure_throughput(lab: Lab, cards_count: int, count: int, number: int) -> Round:
     """One round: fresh topics, cards in mid-life, both processes one after the other, another first in each round."""
     prefix = f"t{number}-"
-    cards = Cards(cards_count, number, int(time.time() * 1000) - span_ms(cards_count, count))
+    _prepare(lab, prefix, cards_count, count)
+    order = _KINDS if number % 2 else _KINDS[::-1]
+    return Round(**{kind: _pass(lab, kind, prefix, count) for kind in order})
+
+
+def warm_up_throughput(lab: Lab, cards_count: int, count: int) -> None:
+    """One pass of the relay that does not count: a broker that has just started is slow."""
+    _prepare(lab, "t-warm-", cards_count, count)
+    _pass(lab, "relay", "t-warm-", count)
+
+
+def _prepare(lab: Lab, prefix: str, cards_count: int, count: int) -> None:
+    cards = Cards(cards_count, 1, int(time.time() * 1000) - span_ms(cards_count, count))
     lab.make_topics(prefix)
     asyncio.run(fill(lab.redis_url, prefix, cards, cards.histories()))
     lab.publish(prefix, cards, cards.records(count, prefix))
-    order = _KINDS if number % 2 else _KINDS[::-1]
-    return Round(**{kind: _pass(lab, kind, prefix, count) for kind in order})
 
 
 def _pass(lab: Lab, kind: str, prefix: str, count: int) -> Pass:

@@ -78,6 +78,8 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 def connect(url: str, *, ca_path: str = "", timeout_s: float = 5.0) -> redis.Redis:
     """A client for `FRAUD_REDIS_URL`; raises ConfigError for a URL that is none."""
+    if ca_path and not url.startswith("rediss://"):
+        raise ConfigError("FRAUD_REDIS_SSL_CA is set, but FRAUD_REDIS_URL is no rediss:// URL")
     options: dict[str, Any] = {"ssl_ca_certs": ca_path} if ca_path else {}
     # Waiting is ours (`_waiting`): the client's own retries would hide for how long the server is away.
     options |= {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "retry": Retry(NoBackoff(), 0)}
@@ -273,7 +275,9 @@ async def _mapped(call: Callable[[], Awaitable[T]]) -> T:
     except exceptions.ResponseError as exc:
         if str(exc).lstrip("-").startswith(_WAITED_FOR) or "OOM" in str(exc):
             raise _Away(str(exc)) from exc
-        raise StoreError(f"Redis refused a command: {exc}") from exc
+        raise StoreError(f"FRAUD_REDIS_URL: Redis refused a command: {exc}") from exc
+    except exceptions.RedisError as exc:
+        raise ConfigError(f"FRAUD_REDIS_URL: what answers there does not speak as Redis does: {exc}") from None
 
 
 def _say_waiting(state: RetryCallState) -> None:

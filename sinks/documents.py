@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import msgspec
 
 from features.errors import DecodeError
+from features.times import MAX_EVENT_MS
 
 INDEX_ALIAS = "processed_transactions"
 OLDER_SUFFIX = "older"
@@ -72,8 +73,8 @@ def outcome_document(value: bytes | None, *, index_prefix: str, indexed_at_ms: i
     fields = _decoded(value)
     outcome = _checked(fields)
     effective_ms = _epoch_ms(outcome.event_time) - outcome.fraud.clock_skew_ms
-    if effective_ms < 0:
-        raise DecodeError("bad_time", "the effective time lies before 1970")
+    if not 0 <= effective_ms <= MAX_EVENT_MS:
+        raise DecodeError("bad_time", "the effective time lies outside 1970 to 9999")
     broker_ms = _epoch_ms(outcome.fraud.scored_at) - round(outcome.fraud.latency_ms)
     _derive(fields, outcome.fraud, indexed_at_ms)
     return Document(

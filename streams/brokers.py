@@ -42,7 +42,11 @@ async def wait_for_topics(settings: Settings, names: Sequence[str], others: Sequ
         ConfigError: a topic has another number of partitions than `FRAUD_PARTITIONS`.
     """
     # Problems are said by the retries below; librdkafka's own lines would repeat them.
-    admin = AdminClient({**settings.kafka(), "log_level": 0})
+    try:
+        admin = AdminClient({**settings.kafka(), "log_level": 0})
+    except KafkaException as exc:
+        raise ConfigError(f"FRAUD_KAFKA_*: these settings cannot be used together: {exc.args[0].str()}") from None
+    request_s = min(_REQUEST_S, settings.startup_wait_s or _REQUEST_S)
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(_NotYet),
         wait=wait_exponential_jitter(multiplier=0.2, max=5.0, jitter=0.2),
@@ -51,7 +55,9 @@ async def wait_for_topics(settings: Settings, names: Sequence[str], others: Sequ
         reraise=True,
     )
     try:
-        counts: dict[str, int] = await retrying(asyncio.to_thread, _partition_counts, admin, [*names, *others])
+        counts: dict[str, int] = await retrying(
+            asyncio.to_thread, _partition_counts, admin, [*names, *others], request_s
+        )
     except _NotYet as exc:
         raise ServerUnavailable(f"{exc} (waited {settings.startup_wait_s:g} s)") from None
     for name in names:
@@ -62,9 +68,9 @@ async def wait_for_topics(settings: Settings, names: Sequence[str], others: Sequ
             )
 
 
-def _partition_counts(admin: AdminClient, names: Sequence[str]) -> dict[str, int]:
+def _partition_counts(admin: AdminClient, names: Sequence[str], request_s: float) -> dict[str, int]:
     try:
-        topics = admin.list_topics(timeout=_REQUEST_S).topics
+        topics = admin.list_topics(timeout=request_s).topics
     except KafkaException as exc:
         raise _NotYet(f"Kafka does not answer; check FRAUD_KAFKA_BOOTSTRAP ({exc.args[0].str()})") from None
     for name in names:

@@ -1,4 +1,4 @@
-"""Batch delivery for Faust: a librdkafka consumer where Faust expects its own. Knows Faust's inside, as `transport` does.
+"""Batch delivery for Faust: a librdkafka consumer where Faust expects its own. Knows Faust's inside.
 
 Why not Faust's own: its fetch loop makes four asyncio tasks per message (about 10,000 events/s whatever an agent does),
 and its commit logic can pass over an unacknowledged event. Here an agent takes lists of records, says when they are

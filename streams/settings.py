@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from features.errors import ConfigError
@@ -24,7 +24,9 @@ class Settings(BaseSettings):
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="how to talk to Kafka"
     )
-    kafka_sasl_mechanism: str = Field("", description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
+    kafka_sasl_mechanism: Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "", description="how to log in"
+    )
     kafka_sasl_username: str = Field("", description="SASL user")
     kafka_sasl_password: SecretStr = Field(SecretStr(""), description="SASL password")
     kafka_ssl_ca: str = Field("", description="path of the CA certificate (PEM) for Kafka")
@@ -68,6 +70,15 @@ class Settings(BaseSettings):
         45.0, description="how long a role waits at its start for a server that is away; 0: for ever"
     )
 
+    @field_validator(
+        "kafka_ssl_ca", "kafka_ssl_certificate", "kafka_ssl_key", "redis_ssl_ca", "opensearch_ssl_ca", mode="after"
+    )
+    @classmethod
+    def _file_is_there(cls, path: str) -> str:
+        if path and not Path(path).is_file():
+            raise ValueError("there is no such file")
+        return path
+
     @model_validator(mode="after")
     def _pan_key_is_long_enough(self) -> Self:
         key = self.pan_key.get_secret_value()
@@ -103,11 +114,14 @@ def load_settings(env_file: Path | None = Path(".env")) -> Settings:
     """Read the settings; raises ConfigError with one line that names each wrong variable."""
     try:
         return Settings(_env_file=env_file)  # type: ignore[call-arg]  # pydantic-settings' own keyword
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{env_file} cannot be read as UTF-8 text: {exc}") from None
     except ValidationError as exc:
+        # "Value error, " is pydantic's own prefix to what our validators say.
         problems = (
-            f"{PREFIX}{'_'.join(str(part) for part in error['loc']).upper()}: {error['msg']}"
+            f"{PREFIX}{'_'.join(str(part) for part in error['loc']).upper()}: {error['msg'].removeprefix('Value error, ')}"
             if error["loc"]
-            else error["msg"]
+            else error["msg"].removeprefix("Value error, ")
             for error in exc.errors(include_input=False, include_url=False)
         )
         raise ConfigError("; ".join(problems)) from None

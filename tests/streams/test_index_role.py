@@ -33,7 +33,8 @@ DAYS_AGO = (0, 1, 8, 30, 200, 399, 401, 5_000)
 
 def outcome(number: int, **changed: Any) -> dict[str, Any]:
     fraud = {
-        "outcome": "approve", "score": 1, "probability": 0.001, "rule": None, "features": {}, "model": "m", "ruleset": "none",
+        "outcome": "approve", "score": 1, "probability": 0.001, "rule": None, "features": {}, "model": "m",
+        "ruleset": "none",
         "feature_set": "f", "scored_at": "2026-01-02T03:04:06.000Z", "latency_ms": 12,
         "source": {"topic": "t", "partition": 0, "offset": 1},
     }  # fmt: skip
@@ -49,17 +50,23 @@ def encoded(*_: object, **changed: Any) -> bytes:
 
 
 NO_OUTCOMES: dict[str, bytes | None] = {
-    "tombstone": None, "empty": b"", "no JSON": b"{", "no UTF-8": b"\xff", "an array": b"[]", "null": b"null", "a number": b"1",
-    "no field": b"{}", "a transaction": value_of(), "deep": b"[" * 100_000, "deep inside": b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}",
+    "tombstone": None, "empty": b"", "no JSON": b"{", "no UTF-8": b"\xff", "an array": b"[]", "null": b"null",
+    "a number": b"1",
+    "no field": b"{}", "a transaction": value_of(), "deep": b"[" * 100_000,
+    "deep inside": b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}",
     "no fraud": json.dumps({k: v for k, v in outcome(0).items() if k != "fraud"}).encode(),
     "fraud is text": encoded().replace(b'"fraud": {', b'"fraud": "x", "fr": {'), "no time": encoded(event_time=None),
     "a bad time": encoded(event_time="yesterday"), "no zone": encoded(event_time="2026-01-02T03:04:05.678"),
-    "before 1970": encoded(event_time="1960-01-01T00:00:00.000Z"), "after 9999": encoded(event_time="9999-12-31T23:59:59.999-23:59"),
-    "skew beyond all": encoded(fraud={"clock_skew_ms": 10**17}), "skew below zero": encoded(fraud={"clock_skew_ms": -(10**18)}),
+    "before 1970": encoded(event_time="1960-01-01T00:00:00.000Z"),
+    "after 9999": encoded(event_time="9999-12-31T23:59:59.999-23:59"),
+    "skew beyond all": encoded(fraud={"clock_skew_ms": 10**17}),
+    "skew below zero": encoded(fraud={"clock_skew_ms": -(10**18)}),
     "skew too big": encoded(fraud={"clock_skew_ms": 10**40}), "latency is text": encoded(fraud={"latency_ms": "x"}),
-    "empty id": encoded(transaction_id=""), "id is a number": encoded(card_id=1), "lone surrogate": encoded(card_id="\ud800"),
+    "empty id": encoded(transaction_id=""), "id is a number": encoded(card_id=1),
+    "lone surrogate": encoded(card_id="\ud800"),
     "refused by the engine": encoded(amount_minor="many"), "beyond a long": encoded(amount_minor=10**30),
-    "an empty field name": encoded(**{"": 1}), "score is an object": encoded(fraud={"score": {"a": 1}}), "amount is a list": encoded(amount=[{}]),
+    "an empty field name": encoded(**{"": 1}), "score is an object": encoded(fraud={"score": {"a": 1}}),
+    "amount is a list": encoded(amount=[{}]),
 }  # fmt: skip
 ODD_OUTCOMES: dict[str, bytes] = {
     "no latency to speak of": encoded(transaction_id="odd-1", fraud={"latency_ms": 1e308}),

@@ -44,15 +44,29 @@ FAR_FUTURE_MS = 9_000_000_000_000
 HEADER = "rerouted_from"
 
 FORGED: dict[str, tuple[Header, ...]] = {
-    "garbage": ((HEADER, b"garbage"),), "empty": ((HEADER, b""),), "null": ((HEADER, None),), "bytes": ((HEADER, b"\xff:\xfe:\xfd"),),
-    "negative": ((HEADER, b"0:0:-5"),), "negative place": ((HEADER, b"-1:-1:1000"),), "words": ((HEADER, b"a:b:c"),),
-    "two parts": ((HEADER, b"1:2"),), "four parts": ((HEADER, b"1:2:3:4"),), "no time": ((HEADER, b"1:2:"),),
-    "float": ((HEADER, b"1:2:1e3"),), "blank": ((HEADER, b" 1:2: 3"),), "signs": ((HEADER, b"+1:+2:+3"),), "underscore": ((HEADER, b"1:2:1_0"),),
-    "other digits": ((HEADER, "\u0661:\u0661:\u0661".encode()),), "long": ((HEADER, b"1" * 100_000),),
-    "huge": ((HEADER, b"1:2:" + b"9" * 50),), "future": ((HEADER, b"1:2:%d" % FAR_FUTURE_MS),),
-    "twice": ((HEADER, b"x"), (HEADER, b"1:2:%d" % FAR_FUTURE_MS)), "other case": (("Rerouted_From", b"1:2:3"),),
-    "many others": tuple((f"h{i}", b"x" * 100) for i in range(500)), "the outcome's": (("score", b"1000"), ("outcome", b"block")),
-}  # fmt: skip
+    "garbage": ((HEADER, b"garbage"),),
+    "empty": ((HEADER, b""),),
+    "null": ((HEADER, None),),
+    "bytes": ((HEADER, b"\xff:\xfe:\xfd"),),
+    "negative": ((HEADER, b"0:0:-5"),),
+    "negative place": ((HEADER, b"-1:-1:1000"),),
+    "words": ((HEADER, b"a:b:c"),),
+    "two parts": ((HEADER, b"1:2"),),
+    "four parts": ((HEADER, b"1:2:3:4"),),
+    "no time": ((HEADER, b"1:2:"),),
+    "float": ((HEADER, b"1:2:1e3"),),
+    "blank": ((HEADER, b" 1:2: 3"),),
+    "signs": ((HEADER, b"+1:+2:+3"),),
+    "underscore": ((HEADER, b"1:2:1_0"),),
+    "other digits": ((HEADER, "\u0661:\u0661:\u0661".encode()),),
+    "long": ((HEADER, b"1" * 100_000),),
+    "huge": ((HEADER, b"1:2:" + b"9" * 50),),
+    "future": ((HEADER, b"1:2:%d" % FAR_FUTURE_MS),),
+    "twice": ((HEADER, b"x"), (HEADER, b"1:2:%d" % FAR_FUTURE_MS)),
+    "other case": (("Rerouted_From", b"1:2:3"),),
+    "many others": tuple((f"h{i}", b"x" * 100) for i in range(500)),
+    "the outcome's": (("score", b"1000"), ("outcome", b"block")),
+}
 
 
 class World:
@@ -165,7 +179,7 @@ def test_a_rerouted_record_is_the_same_and_says_where_it_was(world: World) -> No
     for raw in rerouted:
         original = world.topic[world.original_of[raw.place]]
         assert (raw.key, raw.value) == (original.key, original.value)
-        wanted = "%d:%d:%d" % (*original.place, original.timestamp_ms)
+        wanted = f"{original.place[0]}:{original.place[1]}:{original.timestamp_ms}"
         assert raw.headers == [(HEADER, wanted.encode())]
     metrics = world.pipeline.roles[0].get("/metrics")[1]
     assert f"fraud_rerouted_total {len(rerouted)}.0" in metrics

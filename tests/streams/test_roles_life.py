@@ -1,4 +1,4 @@
-"""How a role begins and ends: signals under load, other workers, a Redis that hangs or holds garbage, wrong settings."""
+"""How a role begins and ends: signals under load, other workers, a Redis that hangs or holds garbage, bad settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from typing import NamedTuple
 import pytest
 from redis import Redis
 
-from features.partition import home_partition
 from local.stack import Stack
 from scoring.manifest import MANIFEST_FILE, MODEL_FILE
 from tests.oracles.naive import Event
@@ -31,10 +30,8 @@ from tests.streams.records import (
     Place,
     Raw,
     Sent,
-    by_source,
     cards_of,
     committed,
-    ends,
     read_all,
     send,
     value_of,
@@ -154,7 +151,9 @@ def assert_ends(role: RoleProcess) -> str:
 def test_garbage_in_redis_ends_the_role_until_it_is_repaired(pipeline: Pipeline, redis_client: Redis) -> None:
     card = next(cards_of(2, 4, "damaged"))
     others = [next(cards_of(partition, 4, "whole")) for partition in range(4)]
-    history, applied, epoch = (f"{pipeline.prefix}{name}" for name in (f"hist:{{2}}:{card}", "applied:{2}", "epoch:{2}"))
+    history, applied, epoch = (
+        f"{pipeline.prefix}{name}" for name in (f"hist:{{2}}:{card}", "applied:{2}", "epoch:{2}")
+    )
     role = pipeline.start().wait_ready()
     places = send(pipeline, [Sent(value_of(card_id=card), 2, card.encode())])
     wait_acknowledged(pipeline)
@@ -167,15 +166,16 @@ def test_garbage_in_redis_ends_the_role_until_it_is_repaired(pipeline: Pipeline,
     assert committed(pipeline, "score", "transactions")[2] == acknowledged[2]
     redis_client.delete(history)
 
-    for key in (applied, epoch):
-        kept = redis_client.get(key)
-        redis_client.set(key, b"garbage")
-        assert "Redis" in assert_ends(pipeline.start())
-        redis_client.set(key, kept)
+    kept = redis_client.get(applied)
+    redis_client.set(applied, b"garbage")
+    assert applied in assert_ends(pipeline.start())
+    redis_client.set(applied, kept)
+    # A fencing token is made anew at every assignment, so a spoilt one needs no hand.
+    redis_client.set(epoch, b"garbage")
     pipeline.roles.clear()
     pipeline.start().wait_ready()
     wait_acknowledged(pipeline)
-    assert by_source(read_all(pipeline, "processed_transactions")).keys() == set(places)
+    assert answers(pipeline).keys() == set(places)
 
 
 class Ended(NamedTuple):
@@ -210,7 +210,6 @@ class Wrong(NamedTuple):
 
 @contextmanager
 def taken_port() -> Iterator[int]:
-    import socket
 
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
@@ -257,14 +256,22 @@ def wrong_settings(servers: Mapping[str, str], folder: Path, port: int) -> dict[
             ("FRAUD_KAFKA_SASL_MECHANISM",),
             {"FRAUD_KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT", "FRAUD_KAFKA_SASL_MECHANISM": "BOGUS"},
         ),
-        "Kafka CA": Wrong(("FRAUD_KAFKA_SSL_CA",), {"FRAUD_KAFKA_SECURITY_PROTOCOL": "SSL", "FRAUD_KAFKA_SSL_CA": nope}),
-        "Redis away": Wrong(("FRAUD_REDIS_URL",), {"FRAUD_REDIS_URL": f"redis://:sesame@{NOWHERE}/0"}, never_says="sesame"),
+        "Kafka CA": Wrong(
+            ("FRAUD_KAFKA_SSL_CA",), {"FRAUD_KAFKA_SECURITY_PROTOCOL": "SSL", "FRAUD_KAFKA_SSL_CA": nope}
+        ),
+        "Redis away": Wrong(
+            ("FRAUD_REDIS_URL",), {"FRAUD_REDIS_URL": f"redis://:sesame@{NOWHERE}/0"}, never_says="sesame"
+        ),
         "Redis no port": Wrong(("FRAUD_REDIS_URL",), {"FRAUD_REDIS_URL": "redis://localhost:port/0"}),
         "Redis no such database": Wrong(("FRAUD_REDIS_URL",), {"FRAUD_REDIS_URL": f"redis://{redis}/9999"}),
-        "Redis user": Wrong(("FRAUD_REDIS_URL",), {"FRAUD_REDIS_URL": f"redis://me:sesame@{redis}/0"}, never_says="sesame"),
+        "Redis user": Wrong(
+            ("FRAUD_REDIS_URL",), {"FRAUD_REDIS_URL": f"redis://me:sesame@{redis}/0"}, never_says="sesame"
+        ),
         "Redis is OpenSearch": Wrong(("FRAUD_REDIS_URL",), {"FRAUD_REDIS_URL": f"redis://{http}/0"}),
         "Redis CA without TLS": Wrong(("FRAUD_REDIS_SSL_CA",), {"FRAUD_REDIS_SSL_CA": nope}),
-        "Redis CA": Wrong(("FRAUD_REDIS_SSL_CA",), {"FRAUD_REDIS_SSL_CA": nope, "FRAUD_REDIS_URL": f"rediss://{redis}/0"}),
+        "Redis CA": Wrong(
+            ("FRAUD_REDIS_SSL_CA",), {"FRAUD_REDIS_SSL_CA": nope, "FRAUD_REDIS_URL": f"rediss://{redis}/0"}
+        ),
         "OpenSearch away": Wrong(("FRAUD_OPENSEARCH_URL",), {"FRAUD_OPENSEARCH_URL": f"http://{NOWHERE}"}, "index"),
         "OpenSearch is Redis": Wrong(("FRAUD_OPENSEARCH_URL",), {"FRAUD_OPENSEARCH_URL": f"http://{redis}"}, "index"),
         "port taken": Wrong(("FRAUD_HTTP_PORT", str(port)), {"FRAUD_HTTP_PORT": str(port)}),
@@ -289,7 +296,10 @@ def starts(
         wrong["bad .env"] = Wrong((".env",), {})
         ended = {
             name: pool.submit(
-                run_role, one.role, {**pipeline.variables, **one.variables}, folder / ("bad env" if name == "bad .env" else ".")
+                run_role,
+                one.role,
+                {**pipeline.variables, **one.variables},
+                folder / ("bad env" if name == "bad .env" else "."),
             )
             for name, one in wrong.items()
         }
@@ -343,9 +353,7 @@ def test_a_redis_that_may_evict_is_refused(pipeline: Pipeline, redis_client: Red
         ("index", "FRAUD_OPENSEARCH_URL", f"http://{NOWHERE}"),
     ],
 )
-def test_sigterm_ends_a_role_that_waits_for_a_server(
-    pipeline: Pipeline, role: str, variable: str, value: str
-) -> None:
+def test_sigterm_ends_a_role_that_waits_for_a_server(pipeline: Pipeline, role: str, variable: str, value: str) -> None:
     pipeline.variables[variable] = value
     started = pipeline.start(role)
     wait_until(lambda: variable in started.log(), 30)

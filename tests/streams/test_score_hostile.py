@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jsonschema
@@ -77,13 +78,16 @@ def no_json() -> Iterator[Bad]:
         "cut short": whole[:-1], "one brace": b"{", "plain text": b"not json", "blanks": b"  \n ", "nul": b"\x00",
         "single quotes": b"{'a': 1}", "two objects": whole + whole, "garbage behind": whole + b"x",
         "a comment": b"/* */" + whole, "trailing comma": whole[:-1] + b",}", "byte order mark": b"\xef\xbb\xbf" + whole,
-        "latin-1": spelled("merchant_id", '"caf\u00e9"').decode().encode("latin-1"), "utf-16": whole.decode().encode("utf-16"),
+        "latin-1": spelled("merchant_id", '"caf\u00e9"').decode().encode("latin-1"),
+        "utf-16": whole.decode().encode("utf-16"),
         "utf-16 without mark": whole.decode().encode("utf-16-le"), "utf-32": whole.decode().encode("utf-32-be"),
-        "random bytes": bytes(range(256)) * 3, "overlong": b'{"a": "\xc0\xaf"}', "cut character": whole[:-1] + b"\xe2\x82",
+        "random bytes": bytes(range(256)) * 3, "overlong": b'{"a": "\xc0\xaf"}',
+        "cut character": whole[:-1] + b"\xe2\x82",
         "encoded surrogate": whole[:-1] + b', "x": "\xed\xa0\x80"}', "raw newline": whole[:-1] + b', "x": "\n"}',
         "bad escape": whole[:-1] + b', "x": "\\x41"}', "open string": whole[:-1] + b', "x": "',
         "NaN": spelled("amount", "NaN"), "Infinity": spelled("amount", "-Infinity"), "plus": spelled("amount", "+1"),
-        "hex": spelled("amount", "0x10"), "leading zero": spelled("amount", "012"), "bare point": spelled("amount", ".5"),
+        "hex": spelled("amount", "0x10"), "leading zero": spelled("amount", "012"), "bare point": spelled("amount",
+        ".5"),
         "point at end": spelled("amount", "1."), "NaN in an unknown field": spelled("x", "NaN"),
         "101 deep": nested(101), "100,000 deep": nested(100_000), "deep and open": b"[" * 200_000,
         "deep objects": b'{"a":' * 40_000, "deep, never closed, in a string": b'{"a": "' + b"[" * 1000,
@@ -126,7 +130,8 @@ def wrong_ids() -> Iterator[Bad]:
 def wrong_amounts() -> Iterator[Bad]:
     numbers = (
         "0", "-0", "0.0", "-1", "-12.34", "0.004", "0.005", "1e-400", "1e400", "1e999999999999", "10000000000000.01",
-        "10000000000000.005000001", "1" + "0" * 100_000, "0." + "0" * 100_000 + "1", "123456789012345678901234567890", "0e5",
+        "10000000000000.005000001", "1" + "0" * 100_000, "0." + "0" * 100_000 + "1", "123456789012345678901234567890",
+        "0e5",
     )  # fmt: skip
     texts = (
         "", " ", "abc", " 1", "1 ", "1\\n", "1,5", "1.2.3", "--1", "+1", "-1", "0", "0.00", "1e", "1e1e1", "e5", ".",
@@ -143,7 +148,8 @@ def wrong_amounts() -> Iterator[Bad]:
 
 def wrong_currencies() -> Iterator[Bad]:
     codes = (
-        "", "eur", "Eur", "EURO", "EU", " EUR", "EUR ", "XXX", "XTS", "XAU", "XDR", "ZZZ", "DEM", "978", "\u20ac", "US$",
+        "", "eur", "Eur", "EURO", "EU", " EUR", "EUR ", "XXX", "XTS", "XAU", "XDR", "ZZZ", "DEM", "978", "\u20ac",
+        "US$",
         "E\u0000R", "\uff25\uff35\uff32", "EUR\n", "x" * 10_000,
     )  # fmt: skip
     for code in codes:
@@ -205,9 +211,11 @@ def with_card_numbers() -> Iterator[Bad]:
 
 
 BAD: list[Bad] = [
-    Bad("no bytes", "empty", b""), Bad("a tombstone", "empty", None), Bad("a tombstone with a key", "empty", None, b"c1"),
+    Bad("no bytes", "empty", b""), Bad("a tombstone", "empty", None), Bad("a tombstone with a key", "empty", None,
+    b"c1"),
     *no_json(),
-    *(Bad(text, "not_object", text.encode()) for text in ("[]", '"text"', "1", "null", "true", "[{}]", "-0", "1e5", '""')),
+    *(Bad(text, "not_object", text.encode()) for text in ("[]", '"text"', "1", "null", "true", "[{}]", "-0", "1e5",
+    '""')),
     *(Bad(f"no {name}", "missing_field", without(name)) for name in fields()),
     Bad("no field at all", "missing_field", b"{}"), Bad("other names", "missing_field", b'{"TransactionId": "t"}'),
     Bad("upper case", "missing_field", value_of().upper().replace(b"NULL", b"null")),
@@ -227,22 +235,39 @@ class Good(NamedTuple):
     card: str
     amount: bytes = b"12.34"
     minor: int = 1234
-    shown: dict[str, Any] = {}
-    dropped: list[str] = []
+    shown: Mapping[str, Any] = MappingProxyType({})
+    dropped: Sequence[str] = ()
 
 
 def amounts() -> Iterator[Good]:
     table = (
-        ("10000000000000.00", "EUR", b"10000000000000.00", 10**15), ("0.01", "EUR", b"0.01", 1), ("1e13", "EUR", b"10000000000000.00", 10**15),
-        ("0.0050000001", "EUR", b"0.01", 1), ("0.015", "EUR", b"0.02", 2), ("0.025", "EUR", b"0.02", 2),
-        ("2.675", "EUR", b"2.68", 268), ("0.1", "EUR", b"0.10", 10), ("1E+2", "EUR", b"100.00", 10_000), ("12", "USD", b"12.00", 1200),
-        ("1000000000000000", "JPY", b"1000000000000000", 10**15), ("1.5", "JPY", b"2", 2), ("2.5", "JPY", b"2", 2), ("500", "JPY", b"500", 500),
-        ("0.0015", "KWD", b"0.002", 2), ("1.234", "KWD", b"1.234", 1234), ("7", "KWD", b"7.000", 7000), ("0.001", "BHD", b"0.001", 1),
-        ("1.2345", "CLF", b"1.2345", 12345), ("90071992547409.93", "JPY", b"90071992547410", 90071992547410),
-        ("9007199254740.993", "EUR", b"9007199254740.99", 900719925474099), ("0.30000000000000004", "EUR", b"0.30", 30),
-        ("12.340000000000000000000000000000001", "EUR", b"12.34", 1234), ("1e-2", "EUR", b"0.01", 1), ("1" + "0" * 300 + "e-300", "EUR", b"1.00", 100),
+        ("10000000000000.00", "EUR", b"10000000000000.00", 10**15),
+        ("0.01", "EUR", b"0.01", 1),
+        ("1e13", "EUR", b"10000000000000.00", 10**15),
+        ("0.0050000001", "EUR", b"0.01", 1),
+        ("0.015", "EUR", b"0.02", 2),
+        ("0.025", "EUR", b"0.02", 2),
+        ("2.675", "EUR", b"2.68", 268),
+        ("0.1", "EUR", b"0.10", 10),
+        ("1E+2", "EUR", b"100.00", 10_000),
+        ("12", "USD", b"12.00", 1200),
+        ("1000000000000000", "JPY", b"1000000000000000", 10**15),
+        ("1.5", "JPY", b"2", 2),
+        ("2.5", "JPY", b"2", 2),
+        ("500", "JPY", b"500", 500),
+        ("0.0015", "KWD", b"0.002", 2),
+        ("1.234", "KWD", b"1.234", 1234),
+        ("7", "KWD", b"7.000", 7000),
+        ("0.001", "BHD", b"0.001", 1),
+        ("1.2345", "CLF", b"1.2345", 12345),
+        ("90071992547409.93", "JPY", b"90071992547410", 90071992547410),
+        ("9007199254740.993", "EUR", b"9007199254740.99", 900719925474099),
+        ("0.30000000000000004", "EUR", b"0.30", 30),
+        ("12.340000000000000000000000000000001", "EUR", b"12.34", 1234),
+        ("1e-2", "EUR", b"0.01", 1),
+        ("1" + "0" * 300 + "e-300", "EUR", b"1.00", 100),
         ("10000000000000.005", "EUR", b"10000000000000.00", 10**15),
-    )  # fmt: skip
+    )
     for number, (text, currency, shown, minor) in enumerate(table):
         for quoted in (text, f'"{text}"'):
             card = f"amount-{number}-{'s' if quoted != text else 'n'}"
@@ -252,12 +277,18 @@ def amounts() -> Iterator[Good]:
 
 def times() -> Iterator[Good]:
     table = (
-        ("2024-02-29T12:00:00Z", "2024-02-29T12:00:00.000Z"), ("2024-02-29 12:00:00", "2024-02-29T12:00:00.000Z"),
-        ("2024-02-29T12:00:00.1239999+02:00", "2024-02-29T10:00:00.123Z"), ("2024-02-29T12:00:00.9-11:30", "2024-02-29T23:30:00.900Z"),
-        ("1970-01-01T00:00:00Z", "1970-01-01T00:00:00.000Z"), (0, "1970-01-01T00:00:00.000Z"), (1, "1970-01-01T00:00:00.001Z"),
-        (1709208000123, "2024-02-29T12:00:00.123Z"), ("1969-12-31T23:00:00-01:00", "1970-01-01T00:00:00.000Z"),
-        ("2000-01-01t00:00:00z", "2000-01-01T00:00:00.000Z"), ("2024-02-29T12:00:00." + "1" * 500 + "Z", "2024-02-29T12:00:00.111Z"),
-    )  # fmt: skip
+        ("2024-02-29T12:00:00Z", "2024-02-29T12:00:00.000Z"),
+        ("2024-02-29 12:00:00", "2024-02-29T12:00:00.000Z"),
+        ("2024-02-29T12:00:00.1239999+02:00", "2024-02-29T10:00:00.123Z"),
+        ("2024-02-29T12:00:00.9-11:30", "2024-02-29T23:30:00.900Z"),
+        ("1970-01-01T00:00:00Z", "1970-01-01T00:00:00.000Z"),
+        (0, "1970-01-01T00:00:00.000Z"),
+        (1, "1970-01-01T00:00:00.001Z"),
+        (1709208000123, "2024-02-29T12:00:00.123Z"),
+        ("1969-12-31T23:00:00-01:00", "1970-01-01T00:00:00.000Z"),
+        ("2000-01-01t00:00:00z", "2000-01-01T00:00:00.000Z"),
+        ("2024-02-29T12:00:00." + "1" * 500 + "Z", "2024-02-29T12:00:00.111Z"),
+    )
     for number, (sent, shown) in enumerate(table):
         card = f"time-{number}"
         yield Good(f"time {str(sent)[:40]}", value_of(card_id=card, event_time=sent), card, shown={"event_time": shown})
@@ -272,7 +303,7 @@ def optional_fields() -> Iterator[Good]:
             kept = {"channel" if name != "channel" else "email": "kept", name: None}
             yield Good(f"{name} is {str(bad)[:12]}", value, card, shown=kept, dropped=[name])
     yield Good("all of them", value_of(card_id="drop-all", **dict.fromkeys(names, 7)), "drop-all", dropped=list(names))
-    kept = {name: "\u00e4\u0000\u2028\U0001f4b3" + "x" * 252 for name in names}
+    kept = dict.fromkeys(names, "ä\x00\u2028💳" + "x" * 252)
     yield Good("256 of anything", value_of(card_id="keep-all", **kept), "keep-all", shown=kept)
     empty = dict.fromkeys(names, "")
     yield Good("empty texts", value_of(card_id="keep-empty", **empty), "keep-empty", shown=empty)
@@ -291,7 +322,8 @@ def tolerated() -> Iterator[Good]:
     yield Good("99 deep", spelled("x", "[" * 90 + "]" * 90, card_id="deep"), "deep")
     yield Good("brackets in a text", spelled("x", '"' + "[{" * 5000 + '"', card_id="brackets"), "brackets")
     yield Good("unknown fields", value_of(
-        card_id="unknown", is_fraud=1, fraud={"score": 1}, card_last4="9999", amount_minor=5, home_id="x", dropped_fields=["a"],
+        card_id="unknown", is_fraud=1, fraud={"score": 1}, card_last4="9999", amount_minor=5, home_id="x",
+        dropped_fields=["a"],
     ), "unknown", shown={"card_last4": None, "is_fraud": None})  # fmt: skip
     twice = spelled("amount", '"x", "amount": 12.34', card_id="twice")
     yield Good("the last of a repeated key counts", twice, "twice")
@@ -307,7 +339,8 @@ def tolerated() -> Iterator[Good]:
 GOOD: list[Good] = [*amounts(), *times(), *optional_fields(), *tolerated()]
 
 SPELLINGS = (
-    VISA, "4111 1111 1111 1111", "4111-1111-1111-1111", "4111-1111 11111111", f" {VISA} ", "4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1",
+    VISA, "4111 1111 1111 1111", "4111-1111-1111-1111", "4111-1111 11111111", f" {VISA} ",
+    "4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1",
     "4111\u00a01111\u00a01111\u00a01111", "4111\u20131111\u20131111\u20131111",
 )  # fmt: skip
 _STRING = {"type": "string"}
@@ -316,7 +349,8 @@ _WHOLE = {"type": "integer"}
 _TRUE = {"const": True}
 _REASON = {
     "type": "object", "additionalProperties": False, "required": ["code", "text", "feature", "value"],
-    "properties": {"code": _STRING, "text": _STRING, "feature": {"enum": list(FEATURE_NAMES)}, "value": {"type": "number"}},
+    "properties": {"code": _STRING, "text": _STRING, "feature": {"enum": list(FEATURE_NAMES)},
+    "value": {"type": "number"}},
 }  # fmt: skip
 FRAUD_SCHEMA = {
     "type": "object", "additionalProperties": False,
@@ -328,14 +362,15 @@ FRAUD_SCHEMA = {
         "reasons": {"type": "array", "items": _REASON},
         "features": {
             "type": "object", "additionalProperties": False, "required": list(FEATURE_NAMES),
-            "properties": dict.fromkeys(FEATURE_NAMES, {"type": "number"}),
+            "properties": {name: {"type": "number"} for name in FEATURE_NAMES},
         },
         "model": _STRING, "ruleset": _STRING, "feature_set": _STRING, "scored_at": _STAMP, "latency_ms": _WHOLE,
         "source": {
             "type": "object", "additionalProperties": False, "required": ["topic", "partition", "offset"],
             "properties": {"topic": _STRING, "partition": _WHOLE, "offset": _WHOLE},
         },
-        "late_by_ms": {"type": "integer", "exclusiveMinimum": 0}, "clock_skew_ms": {"type": "integer", "exclusiveMinimum": 300_000},
+        "late_by_ms": {"type": "integer", "exclusiveMinimum": 0}, "clock_skew_ms": {"type": "integer",
+        "exclusiveMinimum": 300_000},
         "beyond_grace": _TRUE, "duplicate": _TRUE, "conflict": _TRUE, "degraded": _STRING,
         "dropped_fields": {"type": "array", "items": _STRING, "minItems": 1}, "reversed": _STRING,
         "reversal": {"enum": ["applied", "unknown_original", "repeated"]},
@@ -347,9 +382,11 @@ OUTCOME_SCHEMA = {
     "properties": {
         "transaction_id": _STRING, "card_id": _STRING, "type": {"enum": ["authorization", "reversal"]},
         "original_transaction_id": _STRING, "amount": {"type": "number", "exclusiveMinimum": 0},
-        "amount_minor": {"type": "integer", "minimum": 1, "maximum": 10**15}, "currency": {"type": "string", "pattern": "^[A-Z]{3}$"},
+        "amount_minor": {"type": "integer", "minimum": 1, "maximum": 10**15}, "currency": {"type": "string",
+        "pattern": "^[A-Z]{3}$"},
         "event_time": _STAMP, "card_last4": {"type": "string", "pattern": r"^\d{4}$"}, "fraud": FRAUD_SCHEMA,
-        **dict.fromkeys(("merchant_id", "merchant_category", "country", "channel", "device_id", "ip_address", "email"), _STRING),
+        **dict.fromkeys(("merchant_id", "merchant_category", "country", "channel", "device_id", "ip_address",
+        "email"), _STRING),
     },
 }  # fmt: skip
 
@@ -552,7 +589,7 @@ def test_right_records_are_answered_normalised(story: Story) -> None:
         assert got.key == good.card.encode(), good.name
         for name, value in good.shown.items():
             assert body.get(name) == value, (good.name, name)
-        assert body["fraud"].get("dropped_fields", []) == good.dropped, good.name
+        assert body["fraud"].get("dropped_fields", []) == list(good.dropped), good.name
         assert "unknown" not in body
         assert "filler" not in body
 
