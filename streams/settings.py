@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from features.errors import ConfigError
@@ -117,11 +118,11 @@ def load_settings(env_file: Path | None = Path(".env")) -> Settings:
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{env_file} cannot be read as UTF-8 text: {exc}") from None
     except ValidationError as exc:
-        # "Value error, " is pydantic's own prefix to what our validators say.
-        problems = (
-            f"{PREFIX}{'_'.join(str(part) for part in error['loc']).upper()}: {error['msg'].removeprefix('Value error, ')}"
-            if error["loc"]
-            else error["msg"].removeprefix("Value error, ")
-            for error in exc.errors(include_input=False, include_url=False)
-        )
-        raise ConfigError("; ".join(problems)) from None
+        raise ConfigError("; ".join(map(_problem, exc.errors(include_input=False, include_url=False)))) from None
+
+
+def _problem(error: ErrorDetails) -> str:
+    """One wrong variable; "Value error, " is pydantic's own prefix to what our validators say."""
+    said = error["msg"].removeprefix("Value error, ")
+    name = "_".join(str(part) for part in error["loc"]).upper()
+    return f"{PREFIX}{name}: {said}" if name else said
