@@ -137,7 +137,7 @@ class OnlineStore:
         keys = self._state_keys(partition)
         epoch, applied = await self._waiting(lambda: self._client.eval(_CLAIM, len(keys), *keys))
         offset = _number(self.applied_key(partition), applied)
-        self._epochs[partition] = int(epoch)
+        self._epochs[partition] = _number(self.epoch_key(partition), epoch) or 0
         self._applied[partition] = -1 if offset is None else offset
         return offset
 

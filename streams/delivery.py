@@ -86,7 +86,7 @@ class BatchConsumer(Consumer):
             chunks = [c for g, c in deliveries if g == self._generation]
             if self._draining:
                 await asyncio.Event().wait()  # until the agent is cancelled: these records stay for the next start
-            if chunks and self.app.flow_control.is_active():
+            if chunks:
                 break
         self._idle.clear()
         self._in_hand = _Batch()
