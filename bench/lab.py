@@ -59,8 +59,13 @@ class Running:
         deadline_s = time.monotonic() + timeout_s
         while not done():
             if time.monotonic() > deadline_s or not processes.is_alive(self.process):
-                raise BenchError(f"{what} did not happen; {self._log.name} says:\n{processes.tail(self._log)}")
+                raise BenchError(f"{what} did not happen; {self.said()}")
             time.sleep(_POLL_S)
+
+    def said(self) -> str:
+        """Whether it lives, and the end of its log."""
+        state = "runs" if processes.is_alive(self.process) else "has ended"
+        return f"{self._log.stem} {state} and said:\n{processes.tail(self._log)}"
 
     def wait_ready(self) -> None:
         """Wait until records flow through it."""
@@ -132,7 +137,7 @@ class Lab:
 
     def publish(self, prefix: str, cards: Cards, records: list[Sent]) -> None:
         """Publish records to their homes; confirmed on return."""
-        producer = Producer({**self.kafka, "enable.idempotence": True})
+        producer = Producer({**self.kafka, "enable.idempotence": True, "log_level": 3})
         for number, sent in enumerate(records):
             producer.produce(f"{prefix}{TRANSACTIONS}", sent.value, cards.names[sent.card], cards.homes[sent.card])
             if number % 1000 == 0:

@@ -73,21 +73,25 @@ def _one(lab: Lab, kind: str, cards_count: int, rate: int, seconds: int, prefix:
     due, lag, cpu_share = _offer(
         lab, f"{prefix}{TRANSACTIONS}", cards, records, 1_000_000_000 // rate, warm_up, running
     )
-    latency_ms = (_arrived(reader, arrivals) - due)[warm_up:] / 1e6
+    latency_ms = (_arrived(reader, arrivals, running) - due)[warm_up:] / 1e6
     running.stop()
     p50, p99, p999, most = np.percentile(latency_ms, (50, 99, 99.9, 100)).tolist()
     return Latency(p50, p99, p999, most, cpu_share, float(np.percentile(lag[warm_up:], 99.9)) / 1e6)
 
 
-def _arrived(reader: Running, path: Path) -> Int64:
+def _arrived(reader: Running, path: Path, running: Running) -> Int64:
     """When each record came, nanoseconds; raises BenchError where one did not."""
     deadline_s = time.monotonic() + _LAST_S
     while not path.exists() and time.monotonic() < deadline_s:
         time.sleep(0.1)
     reader.stop()
     arrived: Int64 = np.load(path)
-    if missing := int((arrived == 0).sum()):
-        raise BenchError(f"{missing} of {len(arrived)} records were never answered")
+    missing = np.flatnonzero(arrived == 0)
+    if len(missing):
+        raise BenchError(
+            f"{len(missing)} of {len(arrived)} records, {missing[0]} to {missing[-1]}, were not answered in time; "
+            f"{running.said()}"
+        )
     return arrived
 
 
