@@ -66,7 +66,7 @@ class Settings(BaseSettings):
 
     grace_s: int = Field(86_400, ge=0, le=30 * 86_400, description="lateness up to which windows are exact")
     clock_skew_s: int = Field(300, ge=0, le=86_400, description="how far an event time may lie in the future")
-    max_batch: int = Field(500, ge=1, le=20_000, description="records scored together at most")
+    max_batch: int = Field(500, ge=1, le=10_000, description="records scored together at most")
     startup_wait_s: Annotated[float, Field(ge=0)] = Field(
         45.0, description="how long a role waits at its start for a server that is away; 0: for ever"
     )
