@@ -87,5 +87,6 @@ def format_rfc3339(moment_ms: int) -> str:
     >>> format_rfc3339(1709200800123)
     '2024-02-29T10:00:00.123Z'
     """
+    # `isoformat` is several times as fast as `strftime`, and every outcome is written with it.
     moment = _EPOCH + timedelta(milliseconds=moment_ms)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment_ms % 1000:03d}Z"
+    return f"{moment.isoformat(timespec='milliseconds')[:-6]}Z"

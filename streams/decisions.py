@@ -48,11 +48,14 @@ class Decisions:
     def outcomes(self, incoming: Sequence[Incoming], applied: Applied, now_ms: int) -> list[Outcome]:
         """The outcome of every record of a batch, in its order."""
         scored = self._score(incoming, applied)
+        scored_at = format_rfc3339(now_ms)
         rows = np.cumsum(applied.position >= 0) - 1
         return [
-            self._reversal(item, applied.reversal[i], now_ms)
+            self._reversal(item, applied.reversal[i], self._common(item, now_ms, scored_at))
             if applied.position[i] < 0
-            else self._authorization(item, scored[int(rows[i])], _Standing(applied, i, int(rows[i])), now_ms)
+            else self._authorization(
+                item, scored[int(rows[i])], _Standing(applied, i, int(rows[i])), self._common(item, now_ms, scored_at)
+            )
             for i, item in enumerate(incoming)
         ]
 
@@ -78,7 +81,7 @@ class Decisions:
         explained = explain(self._model.contributions(chosen), chosen)
         return dict(zip(rows.tolist(), explained, strict=True))
 
-    def _authorization(self, item: Incoming, scored: _Scored, standing: _Standing, now_ms: int) -> Outcome:
+    def _authorization(self, item: Incoming, scored: _Scored, standing: _Standing, common: dict[str, Any]) -> Outcome:
         event_ms = standing.event_ms(item.transaction.event_ms)
         beyond = max(standing.behind_ms, standing.late_by_ms) > self._limits.grace_ms
         fraud = Fraud(
@@ -92,11 +95,11 @@ class Decisions:
             beyond_grace=beyond or UNSET,
             duplicate=standing.duplicate or UNSET,
             conflict=standing.conflict or UNSET,
-            **self._common(item, now_ms),
+            **common,
         )
         return outcome_of(item.transaction, fraud, amount_minor=standing.amount_minor, event_ms=event_ms)
 
-    def _reversal(self, item: Incoming, what: str, now_ms: int) -> Outcome:
+    def _reversal(self, item: Incoming, what: str, common: dict[str, Any]) -> Outcome:
         transaction = item.transaction
         ahead_ms = transaction.event_ms - item.broker_ms
         fraud = Fraud(
@@ -104,16 +107,16 @@ class Decisions:
             reversed=transaction.original_transaction_id or UNSET,
             reversal=what,  # type: ignore[arg-type]  # one of the three words of features/apply.py
             clock_skew_ms=ahead_ms if ahead_ms > self._limits.clock_skew_ms else UNSET,
-            **self._common(item, now_ms),
+            **common,
         )
         return outcome_of(transaction, fraud, amount_minor=transaction.amount_minor, event_ms=transaction.event_ms)
 
-    def _common(self, item: Incoming, now_ms: int) -> dict[str, Any]:
+    def _common(self, item: Incoming, now_ms: int, scored_at: str) -> dict[str, Any]:
         return {
             "model": self._model.version,
             "ruleset": NO_RULES,
             "feature_set": FEATURE_SET,
-            "scored_at": format_rfc3339(now_ms),
+            "scored_at": scored_at,
             "latency_ms": now_ms - item.broker_ms,
             "source": Source(self._source, item.partition, item.offset),
             "dropped_fields": item.transaction.dropped_fields or UNSET,
