@@ -67,7 +67,9 @@ class BatchConsumer(Consumer):
         self._in_hand: _Batch | None = None
         self._generation = 0
         self._draining = False
+        self._abandoned = False
         self._assigning: Future[None] | None = None
+        self._ending: Future[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         self._poller: Poller | None = None
@@ -116,6 +118,7 @@ class BatchConsumer(Consumer):
 
     def abandon(self, timeout_s: float) -> None:
         """Leave the group without acknowledging anything more."""
+        self._abandoned = True
         if self._poller is not None:
             self._poller.close(commit=False, timeout_s=timeout_s)
 
@@ -138,11 +141,11 @@ class BatchConsumer(Consumer):
     def on_revoked(self, partitions: frozenset[int], *, lost: bool) -> None:
         """End an assignment: wait for the batch in hand, unless the partitions are another's already."""
         self._generation += 1
-        if self.should_stop or self.loop.is_closed():
-            return
-        ended = asyncio.run_coroutine_threadsafe(self._end_assignment(partitions), self.loop)
+        if self._abandoned or self.should_stop or self.loop.is_closed():
+            return  # the loop waits for this thread, or is gone
+        self._ending = asyncio.run_coroutine_threadsafe(self._end_assignment(partitions), self.loop)
         if not lost:
-            ended.result(_REVOKE_S)
+            self._ending.result(_REVOKE_S)
 
     def on_failure(self, error: BaseException) -> None:
         """The poll thread has ended."""
@@ -151,13 +154,23 @@ class BatchConsumer(Consumer):
     # -- on the loop ------------------------------------------------------------------------------------------------
 
     def _deliver(self, generation: int, chunks: Iterable[Chunk]) -> None:
+        if generation != self._generation:
+            return  # of an assignment that has ended: whoever owns the partitions now reads them again
         topics: Any = self.app.topics
         for chunk in chunks:
-            for channel in topics._tp_index.get(TP(chunk.topic, chunk.partition), ()):  # noqa: SLF001
+            channels = topics._tp_index.get(TP(chunk.topic, chunk.partition))  # noqa: SLF001
+            if not channels:
+                # Passed over, they would be acknowledged with the records after them.
+                type(self).failed_hook(RuntimeError(f"partition {chunk.partition} was read before Faust knew of it"))
+            for channel in channels or ():
                 channel.queue.force_put_nowait((generation, chunk))
 
     async def _start_assignment(self, positions: dict[int, int | None], generation: int) -> None:
         try:
+            if self._ending is not None:
+                await asyncio.wrap_future(
+                    self._ending
+                )  # partitions that were lost are not waited for by the poll thread
             if not self.app.rebalancing:
                 self.app.on_rebalance_start()
             self.app.consumer_generation_id = generation
@@ -215,7 +228,7 @@ class BatchConsumer(Consumer):
         return {tp: offset for tp, offset in self._positions.items() if offset is not None}
 
     def highwater(self, tp: TP) -> int:  # noqa: ARG002 - faust's signature
-        """Lag is measured from the records themselves (`streams/metrics.py`)."""
+        """Not tracked: only Faust's tables and sensors ask for it."""
         return 0
 
     def topic_partitions(self, topic: str) -> int | None:  # noqa: ARG002 - faust's signature

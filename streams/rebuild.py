@@ -69,7 +69,10 @@ class Rebuilder:
             return
         consumer = Consumer(self._config)
         try:
-            start = await asyncio.to_thread(self._start, consumer, partition, applied, end)
+            low, high = await asyncio.to_thread(self._bounds, consumer, partition)
+            # A group may have committed more than the topic still holds; what is not there cannot be waited for.
+            end = min(end, high)
+            start = await asyncio.to_thread(self._start, consumer, partition, applied, end, low, high)
             if start < end:
                 await self._replay(consumer, partition, start, end)
         except KafkaException as exc:
@@ -77,9 +80,13 @@ class Rebuilder:
         finally:
             await asyncio.to_thread(consumer.close)
 
-    def _start(self, consumer: Consumer, partition: int, applied: int | None, end: int) -> int:
-        """First offset to apply: after the last applied one, or one retention before the first to be scored."""
+    def _bounds(self, consumer: Consumer, partition: int) -> tuple[int, int]:
+        """First offset that the topic still holds, and the one after its last."""
         low, high = consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=_REQUEST_S)
+        return low, high
+
+    def _start(self, consumer: Consumer, partition: int, applied: int | None, end: int, low: int, high: int) -> int:
+        """First offset to apply: after the last applied one, or one retention before the first to be scored."""
         if applied is not None and applied >= high:
             raise StoreError(
                 f"Redis has applied partition {partition} of {self._topic} up to offset {applied}, but it ends at "

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 from redis import Redis
 
 from tests.oracles.traffic import SPAN_MS, awkward, wire
@@ -87,3 +88,17 @@ def test_a_topic_made_anew_is_not_taken_for_a_redelivery(pipeline: Pipeline, red
     assert role.process.wait(60) == 74
     assert "made anew" in role.log()
     assert "Traceback" not in role.log()
+
+
+def test_offsets_committed_beyond_the_topics_end_are_not_waited_for(pipeline: Pipeline) -> None:
+    role = pipeline.start("score").wait_ready()
+    pipeline.publish((e.card, wire(e)) for e in EVENTS[:200])
+    pipeline.read("processed_transactions", 200)
+    assert role.stop() == 0
+    group = {**pipeline.bootstrap, "group.id": f"{pipeline.prefix}g-score", "enable.auto.commit": False}
+    consumer = Consumer(group)
+    beyond = [TopicPartition(f"{pipeline.prefix}transactions", p, 10_000) for p in range(4)]
+    consumer.commit(offsets=beyond, asynchronous=False)
+    consumer.close()
+    role = pipeline.start("score").wait_ready()
+    assert role.stop() == 0
