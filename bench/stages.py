@@ -33,7 +33,7 @@ STAGES: Final = (
 PARTS: Final = ("features", "model", "reasons")
 """Parts of `decide`, timed apart on the same input."""
 _SKEW_MS: Final = 300_000
-_LIMITS: Final = Limits(retention_ms=TTL_MS, grace_ms=86_400_000, clock_skew_ms=_SKEW_MS)
+_LIMITS: Final = Limits(retention_ms=TTL_MS, grace_ms=86_400_000, clock_skew_ms=_SKEW_MS, hot_card_records=4096)
 
 
 class Spread(msgspec.Struct, frozen=True):
@@ -104,7 +104,7 @@ class _Stages:
         outcomes = self._decisions.outcomes(incoming, applied, self._now_ms)
         lap("decide")
         packed_histories(
-            applied, histories.counts, np.unique(roster.rank[applied.appended]),
+            applied, histories, np.unique(roster.rank[applied.appended]),
             last_offset=roster.last_offsets(), retention_ms=TTL_MS,
         )  # fmt: skip
         lap("pack")

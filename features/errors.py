@@ -8,7 +8,8 @@
     ├── ModelError             a model is missing, corrupt or made for other features
     ├── StoreError             the online feature store answered something it must not
     │   ├── StaleEpoch         another worker owns the partition now
-    │   └── StoreLost          Redis holds less than was committed to Kafka
+    │   ├── StoreLost          Redis holds less than was committed to Kafka
+    │   └── StoreCorrupt       a history in Redis is none
     ├── PublishError           Kafka did not confirm a record
     └── IndexingError          OpenSearch refused what it must take
 
@@ -80,6 +81,10 @@ class StaleEpoch(StoreError):  # noqa: N818 - the name of the fencing rule it re
 
 class StoreLost(StoreError):  # noqa: N818 - the name of the state it reports
     """Redis holds less than the offsets committed to Kafka say it must."""
+
+
+class StoreCorrupt(StoreError):  # noqa: N818 - the name of the state it reports
+    """A history in Redis is not one that this version could have written."""
 
 
 class PublishError(FraudstreamError):

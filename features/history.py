@@ -3,6 +3,10 @@
 Layout, little-endian 64-bit words (`docs/redis-layout.md` draws it):
 
     header   version:8 | settled:24 | written:32     see `Histories`
+    (of a folded card, version 2:)
+    fold     tiles:16 | folded_ms:48
+    tile     first_ms, last_ms, count, total, largest: see `features/tiles.py`
+    (of every card:)
     entry    time_ms:48 | reversal:1 | clamped:1 | country:14
              amount_minor:50 | mcc:14                 (of a reversal: offset of the record that applied it)
              identity:64
@@ -23,9 +27,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from features.errors import StoreError
+from features.errors import StoreCorrupt
+from features.tiles import WORDS, Tiles, no_tiles, tiles_of
 
-VERSION: Final = 1
+PLAIN: Final = 1
+FOLDED: Final = 2
 WORD: Final = np.dtype("<u8")
 HEADER_BYTES: Final = 8
 ENTRY_BYTES: Final = 24
@@ -38,6 +44,9 @@ _AMOUNT_SHIFT: Final = np.uint64(14)
 _CODE_MASK: Final = np.uint64((1 << 14) - 1)
 _SETTLED_BITS: Final = 24
 _WRITTEN_BITS: Final = 32
+_FOLDED_BITS: Final = 48
+_TILE_BYTES: Final = 8 * WORDS
+_NO_LAYOUT: Final = "a card's history in Redis is cut off, or in a layout that this version does not know"
 
 Int64 = NDArray[np.int64]
 UInt64 = NDArray[np.uint64]
@@ -150,17 +159,29 @@ class Histories(msgspec.Struct, frozen=True):
         counts: entries per card; shape (cards,).
         settled: entries that were there before the batch that wrote last; shape (cards,).
         written: offset of the last record of that batch, modulo 2**32; shape (cards,).
+        tiles: what older entries were folded into.
     """
 
     entries: Entries
     counts: Int64
     settled: Int64
     written: Int64
+    tiles: Tiles
 
 
 def header(settled: int, written: int) -> bytes:
-    """The first eight bytes of a packed history."""
-    word = (VERSION << _SETTLED_BITS) | min(settled, (1 << _SETTLED_BITS) - 1)
+    """The first eight bytes of a packed history without tiles."""
+    return _header(PLAIN, settled, written)
+
+
+def folded_header(settled: int, written: int, table: Int64, folded_ms: int) -> bytes:
+    """What comes before the entries of a folded card: header, fold and tiles (shape (tiles, 5))."""
+    fold = (len(table) << _FOLDED_BITS) | folded_ms
+    return _header(FOLDED, settled, written) + fold.to_bytes(HEADER_BYTES, "little") + table.astype(WORD).tobytes()
+
+
+def _header(version: int, settled: int, written: int) -> bytes:
+    word = (version << _SETTLED_BITS) | min(settled, (1 << _SETTLED_BITS) - 1)
     return ((word << _WRITTEN_BITS) | written % (1 << _WRITTEN_BITS)).to_bytes(HEADER_BYTES, "little")
 
 
@@ -177,19 +198,45 @@ def unpack(values: Sequence[bytes | None]) -> Histories:
     """Unpack the histories of several cards at once; None for a card without one.
 
     Raises:
-        StoreError: a value is not a packed history of the version known here.
+        StoreCorrupt: a value is no packed history of a version known here.
     """
     bodies: list[bytes] = []
     counts, settled, written = (np.zeros(len(values), np.int64) for _ in range(3))
+    folded: dict[int, tuple[Int64, int]] = {}
     for card, value in enumerate(values):
         if value is None:
             continue
-        size = len(value) - HEADER_BYTES
-        if size < 0 or size % ENTRY_BYTES or value[HEADER_BYTES - 1] != VERSION:
-            raise StoreError("a card's history in Redis is not in a layout this version knows; run: fraudstream replay")
+        begin = HEADER_BYTES
+        if len(value) >= HEADER_BYTES and value[HEADER_BYTES - 1] == FOLDED:
+            begin, folded[card] = _unpack_fold(value)
+        elif len(value) < HEADER_BYTES or value[HEADER_BYTES - 1] != PLAIN:
+            raise StoreCorrupt(_NO_LAYOUT)
+        size = len(value) - begin
+        if size < 0 or size % ENTRY_BYTES:
+            raise StoreCorrupt(_NO_LAYOUT)
         counts[card] = size // ENTRY_BYTES
         written[card] = int.from_bytes(value[:4], "little")
         settled[card] = int.from_bytes(value[4:7], "little")
-        bodies.append(value[HEADER_BYTES:])
+        bodies.append(value[begin:])
     words = np.frombuffer(b"".join(bodies), WORD).reshape(-1, 3)
-    return Histories(unpack_words(words), counts, settled, written)
+    return Histories(unpack_words(words), counts, settled, written, _tiles(len(values), folded))
+
+
+def _unpack_fold(value: bytes) -> tuple[int, tuple[Int64, int]]:
+    """Where the entries of a folded card begin, its tiles and the time up to which it is folded."""
+    fold = int.from_bytes(value[HEADER_BYTES : 2 * HEADER_BYTES], "little")
+    begin = 2 * HEADER_BYTES + (fold >> _FOLDED_BITS) * _TILE_BYTES
+    if len(value) < begin:
+        raise StoreCorrupt(_NO_LAYOUT)
+    table = np.frombuffer(value[2 * HEADER_BYTES : begin], WORD).reshape(-1, WORDS).astype(np.int64)
+    return begin, (table, fold & ((1 << _FOLDED_BITS) - 1))
+
+
+def _tiles(cards: int, folded: dict[int, tuple[Int64, int]]) -> Tiles:
+    tiles = no_tiles(cards)
+    if not folded:
+        return tiles
+    tables = [folded[card][0] if card in folded else tiles.table for card in range(cards)]
+    for card, (_, folded_ms) in folded.items():
+        tiles.folded_ms[card] = folded_ms
+    return tiles_of(tables, tiles.folded_ms)

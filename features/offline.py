@@ -21,6 +21,7 @@ import polars as pl
 from features.apply import Applied, Batch, apply_batch
 from features.catalogue import FEATURES, Inputs
 from features.errors import HistoryError
+from features.tiles import no_tiles
 from features.history import Entries, Histories, Int64
 from features.history_file import LABELS, Cards, find_cards, open_history, read_checked
 from features.windows import MAX_CARDS, WEEK_MS
@@ -170,7 +171,8 @@ def _apply(frame: pl.DataFrame, retention_ms: int, clock_skew_ms: int) -> Applie
         country=column["country"].astype(np.int64),
         mcc=column["mcc"].astype(np.int64),
     )
-    nobody = Histories(entries.take(offset[:0]), *(np.zeros(int(card[-1]) + 1, np.int64) for _ in range(3)))
+    nothing = np.zeros(int(card[-1]) + 1, np.int64)
+    nobody = Histories(entries.take(offset[:0]), nothing, nothing, nothing, no_tiles(len(nothing)))
     batch = Batch(entries, card, column["event_ms"], offset, redelivered=np.zeros(len(frame), np.bool_))
     return apply_batch(nobody, batch, retention_ms=retention_ms, clock_skew_ms=clock_skew_ms)
 

@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 
 from features.history import Bool, Entries, Int64
+from features.tiles import Tiles, tiles_in
 
 TEN_MINUTES_MS: Final = 600_000
 WEEK_MS: Final = 604_800_000
@@ -25,7 +26,7 @@ WEEK_MS: Final = 604_800_000
 # Times are below 2**48 ms (year 9999), so a card's rank above them keeps one sorted key over many cards.
 _RANK_SHIFT: Final = 48
 MAX_CARDS: Final = 1 << 14
-_NEVER: Final = np.iinfo(np.int64).max
+NEVER: Final = np.iinfo(np.int64).max
 _PAIRS_AT_ONCE: Final = 2_000_000
 # Country and category codes are 14 bits wide (features/history.py).
 _CODE_BITS: Final = 14
@@ -104,7 +105,7 @@ def build_log(entries: Entries, counts: Int64, retention_ms: int) -> Log:
     rank = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
     times = np.where(entries.reversal, 0, entries.time_ms)
     newest_key = np.maximum.accumulate(times | (rank << _RANK_SHIFT))
-    log = Log(entries, start, rank, newest_key, np.full(len(entries), _NEVER))
+    log = Log(entries, start, rank, newest_key, np.full(len(entries), NEVER))
     for position in np.flatnonzero(entries.reversal).tolist():
         _apply_reversal(log, position, retention_ms)
     return log
@@ -124,13 +125,14 @@ def _apply_reversal(log: Log, reversal: int, retention_ms: int) -> None:
             log.dead_from[position] = min(log.dead_from[position], position)
 
 
-def aggregate(log: Log, position: Int64, retention_ms: int) -> Aggregates:
+def aggregate(log: Log, position: Int64, retention_ms: int, tiles: Tiles | None = None) -> Aggregates:
     """Aggregates of the authorizations at the given positions, each over its own prefix of the log.
 
     Args:
         log: from `build_log`.
         position: positions of authorizations, any order, repeats allowed; shape (q,).
         retention_ms: as for `build_log`.
+        tiles: what older entries were folded into; they count in the week alone.
 
     Returns:
         Columns of length q.
@@ -145,6 +147,8 @@ def aggregate(log: Log, position: Int64, retention_ms: int) -> Aggregates:
         at = np.flatnonzero(chosen)
         if len(at):
             fill(log, queries, at, found)
+    if tiles is not None and len(tiles.table):
+        _add_tiles(found.windows[WEEK_MS], tiles, log.rank[position], np.maximum(times - WEEK_MS, oldest), times)
     has_previous = found.previous >= 0
     earlier = np.where(has_previous, found.previous, 0)
     countries, mccs = _distinct(log, queries, found.windows[TEN_MINUTES_MS].count)
@@ -177,10 +181,17 @@ class _Found(msgspec.Struct, frozen=True):
     previous: Int64
 
 
+def _add_tiles(week: Window, tiles: Tiles, card: Int64, begin_ms: Int64, end_ms: Int64) -> None:
+    count, total, largest = tiles_in(tiles, card, begin_ms, end_ms)
+    np.add(week.count, count, out=week.count)
+    np.add(week.total, total, out=week.total)
+    np.maximum(week.largest, largest, out=week.largest)
+
+
 def _messy(log: Log, queries: _Queries) -> Bool:
     """Queries whose week holds a reversal, a reversed authorization or one that came late."""
     late = log.entries.time_ms < log.newest_ms(np.arange(len(log.rank)))
-    messes = np.concatenate(([0], np.cumsum(log.entries.reversal | (log.dead_from != _NEVER) | late)))
+    messes = np.concatenate(([0], np.cumsum(log.entries.reversal | (log.dead_from != NEVER) | late)))
     return np.asarray(messes[queries.position + 1] != messes[queries.first[WEEK_MS]])
 
 
@@ -219,10 +230,10 @@ def _scanned(log: Log, queries: _Queries, at: Int64, found: _Found) -> None:
             inside = live & (age_ms <= width)
             window.count[some] = np.add.reduceat(inside, offsets, dtype=np.int64)
             window.total[some] = np.add.reduceat(np.where(inside, amount, 0), offsets)
-            window.smallest[some] = np.minimum.reduceat(np.where(inside, amount, _NEVER), offsets)
+            window.smallest[some] = np.minimum.reduceat(np.where(inside, amount, NEVER), offsets)
             window.largest[some] = np.maximum.reduceat(np.where(inside, amount, 0), offsets)
         earlier = live & (age_ms <= WEEK_MS) & (candidate != position[query])
-        nearest = np.minimum.reduceat(np.where(earlier, age_ms, _NEVER), offsets)
+        nearest = np.minimum.reduceat(np.where(earlier, age_ms, NEVER), offsets)
         latest = np.where(earlier & (age_ms == nearest[query]), candidate, -1)
         found.previous[some] = np.maximum.reduceat(latest, offsets)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from features.apply import Applied, apply_batch, packed_histories
+from features.fold import fold_hot, held_back
 from features.history import Histories, unpack
 from features.store import OnlineStore, Snapshot
 from streams.columns import Roster, batch_columns
@@ -19,7 +20,7 @@ class CardState:
 
     Args:
         store: the online feature store.
-        limits: retention and clock skew.
+        limits: retention, clock skew, and how long a history may be.
     """
 
     def __init__(self, store: OnlineStore, limits: Limits) -> None:
@@ -34,17 +35,17 @@ class CardState:
 
         Raises:
             StoreLost: Redis holds less than this process has committed.
+        StoreCorrupt: a card's history is none.
             StaleEpoch: another worker owns a partition.
         """
         roster = Roster(incoming, last)
         snapshots = await self._store.read(roster.cards)
         histories = unpack([h for partition in roster.cards for h in snapshots[partition].histories])
-        applied = apply_batch(
-            histories,
-            batch_columns(incoming, roster, snapshots, self._limits.clock_skew_ms),
-            retention_ms=self._limits.retention_ms,
-            clock_skew_ms=self._limits.clock_skew_ms,
-        )
+        limits = self._limits
+        batch = batch_columns(incoming, roster, snapshots, limits.clock_skew_ms)
+        held = held_back(batch.card, batch.offset, batch.redelivered, histories)
+        histories = fold_hot(histories, held, limit=limits.hot_card_records, retention_ms=limits.retention_ms)
+        applied = apply_batch(histories, batch, retention_ms=limits.retention_ms, clock_skew_ms=limits.clock_skew_ms)
         return applied, Pending(roster, snapshots, histories)
 
     async def commit(self, applied: Applied, pending: Pending) -> None:
@@ -53,7 +54,7 @@ class CardState:
         changed = np.unique(roster.rank[applied.appended])
         values = packed_histories(
             applied,
-            pending.histories.counts,
+            pending.histories,
             changed,
             last_offset=roster.last_offsets(),
             retention_ms=self._limits.retention_ms,

@@ -31,6 +31,7 @@ class Limits(msgspec.Struct, frozen=True):
     retention_ms: int
     grace_ms: int
     clock_skew_ms: int
+    hot_card_records: int
 
 
 class Decisions:
@@ -51,7 +52,7 @@ class Decisions:
         scored_at = format_rfc3339(now_ms)
         rows = np.cumsum(applied.position >= 0) - 1
         return [
-            self._reversal(item, applied.reversal[i], self._common(item, now_ms, scored_at))
+            self._reversal(item, applied, i, self._common(item, now_ms, scored_at))
             if applied.position[i] < 0
             else self._authorization(
                 item, scored[int(rows[i])], _Standing(applied, i, int(rows[i])), self._common(item, now_ms, scored_at)
@@ -83,7 +84,7 @@ class Decisions:
 
     def _authorization(self, item: Incoming, scored: _Scored, standing: _Standing, common: dict[str, Any]) -> Outcome:
         event_ms = standing.event_ms(item.transaction.event_ms)
-        beyond = max(standing.behind_ms, standing.late_by_ms) > self._limits.grace_ms
+        beyond = standing.folded or max(standing.behind_ms, standing.late_by_ms) > self._limits.grace_ms
         fraud = Fraud(
             score=scored.score,
             probability=scored.probability,
@@ -99,14 +100,15 @@ class Decisions:
         )
         return outcome_of(item.transaction, fraud, amount_minor=standing.amount_minor, event_ms=event_ms)
 
-    def _reversal(self, item: Incoming, what: str, common: dict[str, Any]) -> Outcome:
+    def _reversal(self, item: Incoming, applied: Applied, record: int, common: dict[str, Any]) -> Outcome:
         transaction = item.transaction
         ahead_ms = transaction.event_ms - item.broker_ms
         fraud = Fraud(
             outcome="approve",
             reversed=transaction.original_transaction_id or UNSET,
-            reversal=what,  # type: ignore[arg-type]  # one of the three words of features/apply.py
+            reversal=applied.reversal[record],  # type: ignore[arg-type]  # one of the three words of features/apply.py
             clock_skew_ms=ahead_ms if ahead_ms > self._limits.clock_skew_ms else UNSET,
+            beyond_grace=bool(applied.folded[record]) or UNSET,
             **common,
         )
         return outcome_of(transaction, fraud, amount_minor=transaction.amount_minor, event_ms=transaction.event_ms)
@@ -141,6 +143,7 @@ class _Standing:
         self.behind_ms = int(applied.behind_ms[record])
         self.duplicate = bool(applied.duplicate[record])
         self.conflict = bool(applied.conflict[record])
+        self.folded = bool(applied.folded[record])
         self._clamped = bool(applied.log.entries.clamped[applied.position[record]])
 
     def event_ms(self, own_ms: int) -> int:

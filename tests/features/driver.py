@@ -9,6 +9,7 @@ import numpy as np
 
 from features.apply import Applied, Batch, apply_batch, packed_histories
 from features.catalogue import FEATURES, feature_matrix
+from features.fold import fold_hot, held_back
 from features.history import Entries, country_code, identity, mcc_code, unpack
 from features.windows import WEEK_MS
 from tests.oracles.naive import Answer, Event
@@ -19,7 +20,8 @@ SKEW_MS = 300_000
 class Cards:
     """Apply events as the online path does: packed values in, packed values out."""
 
-    def __init__(self, grace_ms: int = 86_400_000) -> None:
+    def __init__(self, grace_ms: int = 86_400_000, hot_card_records: int = 1_000_000) -> None:
+        self.hot_card_records = hot_card_records
         self.grace_ms = grace_ms
         self.retention_ms = WEEK_MS + grace_ms
         self.values: dict[str, bytes] = {}
@@ -38,12 +40,14 @@ class Cards:
             offset=offsets,
             redelivered=offsets < self.offset,
         )
+        held = held_back(batch.card, batch.offset, batch.redelivered, histories)
+        histories = fold_hot(histories, held, limit=self.hot_card_records, retention_ms=self.retention_ms)
         applied = apply_batch(histories, batch, retention_ms=self.retention_ms, clock_skew_ms=SKEW_MS)
         if commit:
             changed = np.unique(batch.card[applied.appended])
             packed = packed_histories(
                 applied,
-                histories.counts,
+                histories,
                 changed,
                 last_offset=np.full(len(cards), offsets[-1]),
                 retention_ms=self.retention_ms,
@@ -73,7 +77,11 @@ def _answers(events: Sequence[Event], applied: Applied, grace_ms: int) -> list[A
     row = 0
     for i, event in enumerate(events):
         if event.kind == "reversal":
-            answers.append(Answer(None, reversal=applied.reversal[i], reversed=event.original))
+            answers.append(
+                Answer(
+                    None, reversal=applied.reversal[i], reversed=event.original, beyond_grace=bool(applied.folded[i])
+                )
+            )
             continue
         late = int(applied.aggregates.late_by_ms[row]) or None
         behind = int(applied.behind_ms[i])
@@ -84,7 +92,7 @@ def _answers(events: Sequence[Event], applied: Applied, grace_ms: int) -> list[A
                     for f, v in zip(FEATURES, matrix[row], strict=True)
                 },
                 late_by_ms=late,
-                beyond_grace=max(behind, late or 0) > grace_ms,
+                beyond_grace=bool(applied.folded[i]) or max(behind, late or 0) > grace_ms,
                 duplicate=bool(applied.duplicate[i]),
                 conflict=bool(applied.conflict[i]),
             )
