@@ -6,6 +6,7 @@ The fast way never refuses a record and never names a reason: whatever it cannot
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -26,13 +27,15 @@ _OTHERS_PAN_IN: Final = ("merchant_id", "device_id", "email")
 class Decoder:
     """Decodes and validates records, and turns card numbers into tokens."""
 
-    def __init__(self, pan_key: bytes | None) -> None:
-        """Keep the key.
+    def __init__(self, pan_key: bytes | None, old_pan_keys: Sequence[bytes] = ()) -> None:
+        """Keep the keys.
 
         Args:
             pan_key: key of the card-number tokens; None or empty: records with a card number are refused.
+            old_pan_keys: keys that made tokens before; a transaction names the tokens of its card under them too.
         """
         self._pan_key = pan_key or None
+        self._old_keys = tuple(dict.fromkeys(key for key in old_pan_keys if key and key != pan_key))
 
     def decode(self, value: bytes | None) -> Transaction:
         """A validated transaction.
@@ -62,6 +65,7 @@ class Decoder:
             card_id=pan.token(self._pan_key, own),
             card_last4=own[-4:],
             home_id=own.encode(),
+            old_card_ids=tuple(pan.token(key, own) for key in self._old_keys),
             **_masked(transaction, own, self._pan_key),
         )
 

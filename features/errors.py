@@ -3,6 +3,7 @@
     FraudstreamError
     ├── ConfigError            a setting cannot be used; names the variable
     ├── ServerUnavailable      a server did not answer in time; names the variable that points at it
+    │   └── StoreAway          Redis did not answer within the patience allowed
     ├── DecodeError            a record is not a transaction (reason code of the contract)
     ├── HistoryError           a history file cannot be used
     ├── ModelError             a model is missing, corrupt or made for other features
@@ -37,6 +38,10 @@ class ServerUnavailable(FraudstreamError):  # noqa: N818 - a state of the world,
     """A server did not answer in the time allowed; the message names the variable that points at it."""
 
     exit_code: ClassVar[int] = 69
+
+
+class StoreAway(ServerUnavailable):
+    """Redis did not answer within the patience allowed; what was asked may have been done or not."""
 
 
 class DecodeError(FraudstreamError):

@@ -18,12 +18,13 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from features.apply import Applied, Batch, apply_batch
+from features.apply import Applied, apply_batch
 from features.catalogue import FEATURES, Inputs
 from features.errors import HistoryError
-from features.tiles import no_tiles
 from features.history import Entries, Histories, Int64
 from features.history_file import LABELS, Cards, find_cards, open_history, read_checked
+from features.tiles import no_tiles
+from features.walk import Batch
 from features.windows import MAX_CARDS, WEEK_MS
 
 DAY_MS: Final = 86_400_000

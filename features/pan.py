@@ -155,9 +155,12 @@ def scrub(text: str, own: Iterable[str] = ()) -> str:
     for digits in own:
         places, found = _text_digits(text)
         text = _starred(text, (place for start, end in _occurrences(found, digits) for place in places[start:end]))
+    scrubbed = text
     if "\\u" in text:  # taken literally, the digits of an escape would be part of the run behind it
-        text = _RUN_AFTER_ESCAPE.sub(lambda run: _scrubbed_run(run[0]), text)
-    return _TEXT_RUN.sub(lambda run: _scrubbed_run(run[0]), text)
+        scrubbed = _RUN_AFTER_ESCAPE.sub(lambda run: _scrubbed_run(run[0]), text)
+    scrubbed = _TEXT_RUN.sub(lambda run: _scrubbed_run(run[0]), scrubbed)
+    # What is left beside a hidden number has an edge now, and may be one itself; every turn leaves fewer digits.
+    return scrubbed if scrubbed == text else scrub(scrubbed)
 
 
 def _text_digits(text: str) -> tuple[list[tuple[int, int]], str]:

@@ -5,6 +5,7 @@ Keys (`{p}` keeps a partition in one Redis Cluster slot):
     hist:{p}:<card>   packed history, expires one retention after the last write
     applied:{p}       last offset applied
     epoch:{p}         fencing token, raised at every assignment of the partition
+    partitions        number of partitions for which the histories were built
 
 A batch reads `applied`, `epoch` and its histories with one MGET, so they belong to one moment, and writes them with one
 script that refuses a stale epoch and moves `applied`. Kafka is the truth: whatever is lost here can be rebuilt from it.
@@ -15,19 +16,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import msgspec
 import redis.asyncio as redis
-import structlog
 from redis import exceptions
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
-from features.errors import ConfigError, ServerUnavailable, StaleEpoch, StoreError, StoreLost
+from features.errors import ConfigError, StaleEpoch, StoreError, StoreLost
+from features.outage import Outage
+from features.redis_link import waiting
 
-log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 # An epoch never comes back, even after Redis lost the last one: it is at least the server's clock.
@@ -44,29 +42,12 @@ if epoch ~= ARGV[1] then return 'stale' end
 local applied = redis.call('GET', KEYS[2]) or ''
 if applied == ARGV[3] and applied ~= ARGV[2] then return 'done' end
 if applied ~= ARGV[2] then return 'moved' end
-for i = 3, #KEYS do redis.call('SET', KEYS[i], ARGV[i + 2], 'PX', ARGV[4]) end
+for i = #ARGV - 1, #KEYS do redis.call('UNLINK', KEYS[i]) end
+for i = 3, #ARGV - 2 do redis.call('SET', KEYS[i], ARGV[i + 2], 'PX', ARGV[4]) end
 redis.call('SET', KEYS[2], ARGV[3])
 return 'done'
 """
 _COMMIT_SHA: Final = hashlib.sha1(_COMMIT.encode(), usedforsecurity=False).hexdigest()
-
-# States of a server that heals, or is healed by its operator, without a restart of ours.
-_WAITED_FOR: Final = (
-    "OOM",
-    "LOADING",
-    "READONLY",
-    "MASTERDOWN",
-    "MISCONF",
-    "BUSY",
-    "NOREPLICAS",
-    "TRYAGAIN",
-    "CLUSTERDOWN",
-)
-_MAX_WAIT_S: Final = 5.0
-
-
-class _Away(Exception):  # noqa: N818 - a state of the server, mapped before it leaves this module
-    """Redis did not answer, or answered that it cannot serve now."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -74,19 +55,6 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     applied: int | None
     histories: list[bytes | None]
-
-
-def connect(url: str, *, ca_path: str = "", timeout_s: float = 5.0) -> redis.Redis:
-    """A client for `FRAUD_REDIS_URL`; raises ConfigError for a URL that is none."""
-    if ca_path and not url.startswith("rediss://"):
-        raise ConfigError("FRAUD_REDIS_SSL_CA is set, but FRAUD_REDIS_URL is no rediss:// URL")
-    options: dict[str, Any] = {"ssl_ca_certs": ca_path} if ca_path else {}
-    # Waiting is ours (`_waiting`): the client's own retries would hide for how long the server is away.
-    options |= {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "retry": Retry(NoBackoff(), 0)}
-    try:
-        return redis.Redis.from_url(url, **options)
-    except ValueError as exc:
-        raise ConfigError(f"FRAUD_REDIS_URL is not a redis:// or rediss:// URL: {exc}") from None
 
 
 class OnlineStore:
@@ -97,13 +65,19 @@ class OnlineStore:
         key_prefix: put before every key.
         ttl_ms: life of a history after its last write: one week plus grace.
         startup_wait_s: how long the first contact may take; 0 waits for ever.
+        patience_s: how long any other call may take; 0 waits for ever.
+        outage: told when Redis goes away and comes back.
     """
 
-    def __init__(self, client: redis.Redis, *, key_prefix: str, ttl_ms: int, startup_wait_s: float) -> None:
+    def __init__(
+        self, client: redis.Redis, *, key_prefix: str, ttl_ms: int, startup_wait_s: float, patience_s: float = 0,
+        outage: Outage | None = None,
+    ) -> None:  # fmt: skip
         self._client = client
         self._prefix = key_prefix
         self._ttl_ms = ttl_ms
-        self._startup_wait_s = startup_wait_s
+        self._startup_wait_s, self._patience_s = startup_wait_s, patience_s
+        self._outage = outage or Outage("redis", "FRAUD_REDIS_URL")
         self._epochs: dict[int, int] = {}
         self._applied: dict[int, int] = {}
 
@@ -119,9 +93,29 @@ class OnlineStore:
         """Key of the fencing token."""
         return f"{self._prefix}epoch:{{{partition}}}"
 
+    def partitions_key(self) -> str:
+        """Key of the number of partitions for which the histories were built."""
+        return f"{self._prefix}partitions"
+
+    async def built_for(self) -> int | None:
+        """Number of partitions for which the histories were built; None where nothing says so."""
+        raw = await self._waiting(lambda: self._client.get(self.partitions_key()))
+        return _number(self.partitions_key(), cast("bytes | None", raw))
+
+    async def set_built_for(self, partitions: int, *, only_if_absent: bool = False) -> None:
+        """Say for how many partitions the histories are built; 0 while they are being built anew."""
+        await self._waiting(lambda: self._client.set(self.partitions_key(), partitions, nx=only_if_absent))
+
     async def start(self) -> None:
-        """Meet the server; raises ServerUnavailable, or ConfigError where it may evict histories."""
-        memory = await self._waiting(lambda: self._client.info("memory"), give_up_s=self._startup_wait_s)
+        """Meet the server; raises StoreAway, or ConfigError where it may evict histories."""
+        await self._meet(self._patience_s or self._startup_wait_s)
+
+    async def wait_until_back(self) -> None:
+        """Wait for a server that is away, as long as it takes; raises ConfigError where it may evict histories."""
+        await self._meet(0)
+
+    async def _meet(self, give_up_s: float) -> None:
+        memory = await self._waiting(lambda: self._client.info("memory"), give_up_s=give_up_s)
         policy = memory.get("maxmemory_policy", "noeviction")
         if policy != "noeviction":
             raise ConfigError(
@@ -167,15 +161,21 @@ class OnlineStore:
         return result
 
     async def commit(
-        self, partition: int, histories: Mapping[str, bytes], *, applied_before: int | None, applied: int
+        self,
+        partition: int,
+        histories: Mapping[str, bytes],
+        *,
+        applied_before: int | None,
+        applied: int,
+        dropped: Sequence[str] = (),
     ) -> None:
-        """Store histories and move `applied`, all or nothing; safe to repeat.
+        """Store histories, delete those of `dropped` cards and move `applied`, all or nothing; safe to repeat.
 
         Raises:
             StaleEpoch: another worker owns the partition; nothing was written.
             StoreLost: Redis does not hold the state that was read; nothing was written.
         """
-        keys = self._state_keys(partition) + [self.history_key(partition, card) for card in histories]
+        keys = self._state_keys(partition) + [self.history_key(partition, card) for card in (*histories, *dropped)]
         before = "" if applied_before is None else applied_before
         arguments = [self._epochs[partition], before, applied, self._ttl_ms, *histories.values()]
         answer = await self._waiting(lambda: self._run_commit(keys, arguments))
@@ -194,6 +194,9 @@ class OnlineStore:
 
     async def forget(self, partition: int) -> int:
         """Remove a claimed partition's histories and what was applied; returns how many cards it knew."""
+        # First of all: interrupted, what is left must not pass for the whole.
+        await self._waiting(lambda: self._client.unlink(self.applied_key(partition)))
+        self._applied[partition] = -1
         pattern = f"{glob_escaped(self.history_key(partition, ''))}*"
         cards = 0
         cursor = 0
@@ -202,9 +205,7 @@ class OnlineStore:
             if keys:
                 cards += await self._waiting(partial(self._client.unlink, *keys))
             if not cursor:
-                break
-        await self._waiting(lambda: self._client.unlink(self.applied_key(partition)))
-        return cards
+                return cards
 
     async def unclaim(self, partition: int) -> None:
         """Remove a partition's fencing token, for a key prefix that is given up."""
@@ -224,21 +225,9 @@ class OnlineStore:
         if epoch is None or epoch < mine or applied < self._applied[partition]:
             raise StoreLost(f"Redis lost the state of partition {partition}: {self._applied[partition]} was applied")
 
-    async def _waiting(self, call: Callable[[], Awaitable[T]], *, give_up_s: float = 0) -> T:
-        """Call until Redis answers, with back-off; 0 never gives up."""
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(_Away),
-            wait=wait_exponential_jitter(multiplier=0.05, max=_MAX_WAIT_S, jitter=0.1),
-            stop=stop_after_delay(give_up_s) if give_up_s else lambda _: False,
-            before_sleep=_say_waiting,
-            reraise=True,
-        )
-        try:
-            return await retrying(_mapped, call)
-        except _Away as exc:
-            raise ServerUnavailable(
-                f"Redis did not answer within {give_up_s:g} s; check FRAUD_REDIS_URL ({exc})"
-            ) from None
+    async def _waiting(self, call: Callable[[], Awaitable[T]], *, give_up_s: float | None = None) -> T:
+        """Call until Redis answers; 0 never gives up, None has the patience of this store."""
+        return await waiting(call, self._outage, self._patience_s if give_up_s is None else give_up_s)
 
 
 def _number(key: str, raw: bytes | None) -> int | None:
@@ -260,33 +249,3 @@ def glob_escaped(text: str) -> str:
     a\[1\]\*\?
     """
     return "".join(f"\\{c}" if c in "\\*?[]^" else c for c in text)
-
-
-async def _mapped(call: Callable[[], Awaitable[T]]) -> T:
-    """Map redis-py's exceptions to ours; the most specific first."""
-    try:
-        return await call()
-    except exceptions.AuthenticationError as exc:
-        raise ConfigError(f"FRAUD_REDIS_URL: Redis refused the login: {exc}") from None
-    except exceptions.NoPermissionError as exc:
-        raise ConfigError(f"FRAUD_REDIS_URL: the Redis user lacks a right: {exc}") from None
-    except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as exc:
-        raise _Away(str(exc) or type(exc).__name__) from exc
-    except exceptions.ResponseError as exc:
-        if str(exc).lstrip("-").startswith(_WAITED_FOR) or "OOM" in str(exc):
-            raise _Away(str(exc)) from exc
-        raise StoreError(f"FRAUD_REDIS_URL: Redis refused a command: {exc}") from exc
-    except exceptions.RedisError as exc:
-        raise ConfigError(f"FRAUD_REDIS_URL: what answers there does not speak as Redis does: {exc}") from None
-
-
-def _say_waiting(state: RetryCallState) -> None:
-    failure = state.outcome.exception() if state.outcome else None
-    wait_s = state.next_action.sleep if state.next_action else 0.0
-    log.warning(
-        "redis_away",
-        variable="FRAUD_REDIS_URL",
-        problem=str(failure),
-        attempt=state.attempt_number,
-        wait_s=round(wait_s, 2),
-    )

@@ -26,6 +26,7 @@ class Transaction(msgspec.Struct, frozen=True, gc=False):
         dropped_fields: optional fields that were sent but unfit, in the order of the contract's table.
         home_id: the card id as sent, in UTF-8 (of a card number its digits alone), which the home partition is
             computed from. Never log or publish it; `repr` leaves it out.
+        old_card_ids: the tokens that the card number had under older keys, newest first; empty for every other card.
     """
 
     transaction_id: str
@@ -46,6 +47,7 @@ class Transaction(msgspec.Struct, frozen=True, gc=False):
     card_last4: str | None = None
     dropped_fields: tuple[str, ...] = ()
     home_id: bytes = b""
+    old_card_ids: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name != "home_id")

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from features.apply import Batch
 from features.history import Bool, Entries, Int64, country_code, identity, mcc_code
 from features.store import Snapshot
 from features.transaction import REVERSAL
+from features.walk import Batch
 from streams.intake import Incoming
 
 
@@ -21,6 +21,7 @@ class Roster:
         first_rank: partition -> rank of its first card.
         rank: rank of each record's card, shape (n,).
         last: partition -> last offset of the batch.
+        older: partition -> card -> its tokens under older keys; cards without any are left out.
     """
 
     def __init__(self, incoming: Sequence[Incoming], last: Mapping[int, int]) -> None:
@@ -36,6 +37,11 @@ class Roster:
         self.rank: Int64 = np.array(
             [self.first_rank[i.partition] + k for i, k in zip(incoming, own, strict=True)], np.int64
         )
+        self.older: dict[int, dict[str, tuple[str, ...]]] = {}
+        for item in incoming:
+            if item.transaction.old_card_ids:
+                cards = self.older.setdefault(item.partition, {})
+                cards[item.transaction.card_id] = item.transaction.old_card_ids
 
     def last_offsets(self) -> Int64:
         """Last offset of the batch in each card's partition, by rank."""
@@ -43,16 +49,23 @@ class Roster:
 
 
 def batch_columns(
-    incoming: Sequence[Incoming], roster: Roster, snapshots: Mapping[int, Snapshot], clock_skew_ms: int
+    incoming: Sequence[Incoming], card: Int64, snapshots: Mapping[int, Snapshot], clock_skew_ms: int
 ) -> Batch:
-    """The batch as columns; an event whose own time lies too far ahead takes its record's (contract, section 3.5)."""
+    """The batch as columns; an event whose own time lies too far ahead takes its record's (contract, section 3.5).
+
+    Args:
+        incoming: the records, length n.
+        card: rank of each record's card; shape (n,).
+        snapshots: what was applied of each partition; a partition that is not there had nothing.
+        clock_skew_ms: how far an event's own time may lie after its record's.
+    """
     transactions = [i.transaction for i in incoming]
     offset = np.array([i.offset for i in incoming], np.int64)
     event_ms = np.array([t.event_ms for t in transactions], np.int64)
     broker_ms = np.array([i.broker_ms for i in incoming], np.int64)
     clamped: Bool = event_ms > broker_ms + clock_skew_ms
     reversal: Bool = np.array([t.type == REVERSAL for t in transactions], np.bool_)
-    applied = {p: -1 if s.applied is None else s.applied for p, s in snapshots.items()}
+    applied = {p: s.applied for p, s in snapshots.items() if s.applied is not None}
     entries = Entries(
         time_ms=np.where(clamped, broker_ms, event_ms),
         amount_minor=np.where(reversal, offset, np.array([t.amount_minor for t in transactions], np.int64)),
@@ -62,5 +75,5 @@ def batch_columns(
         country=np.array([country_code(t.country) for t in transactions], np.int64),
         mcc=np.array([mcc_code(t.merchant_category) for t in transactions], np.int64),
     )
-    redelivered = offset <= np.array([applied[i.partition] for i in incoming], np.int64)
-    return Batch(entries=entries, card=roster.rank, event_ms=event_ms, offset=offset, redelivered=redelivered)
+    redelivered = offset <= np.array([applied.get(i.partition, -1) for i in incoming], np.int64)
+    return Batch(entries=entries, card=card, event_ms=event_ms, offset=offset, redelivered=redelivered)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from features.apply import Applied
 from features.catalogue import FEATURE_SET, FEATURES, feature_matrix
@@ -46,16 +46,25 @@ class Decisions:
     def __init__(self, model: Model, limits: Limits, source: str) -> None:
         self._model, self._limits, self._source = model, limits, source
 
-    def outcomes(self, incoming: Sequence[Incoming], applied: Applied, now_ms: int) -> list[Outcome]:
-        """The outcome of every record of a batch, in its order."""
+    def outcomes(
+        self, incoming: Sequence[Incoming], applied: Applied, now_ms: int, degraded: str | UnsetType = UNSET
+    ) -> list[Outcome]:
+        """The outcome of every record of a batch, in its order.
+
+        Args:
+            incoming: the records.
+            applied: what became of them.
+            now_ms: the clock, epoch milliseconds.
+            degraded: why the outcomes are not what they should be, where they are not.
+        """
         scored = self._score(incoming, applied)
-        scored_at = format_rfc3339(now_ms)
+        at = _At(now_ms, format_rfc3339(now_ms), degraded)
         rows = np.cumsum(applied.position >= 0) - 1
         return [
-            self._reversal(item, applied, i, self._common(item, now_ms, scored_at))
+            self._reversal(item, applied, i, self._common(item, at))
             if applied.position[i] < 0
             else self._authorization(
-                item, scored[int(rows[i])], _Standing(applied, i, int(rows[i])), self._common(item, now_ms, scored_at)
+                item, scored[int(rows[i])], _Standing(applied, i, int(rows[i])), self._common(item, at)
             )
             for i, item in enumerate(incoming)
         ]
@@ -113,16 +122,25 @@ class Decisions:
         )
         return outcome_of(transaction, fraud, amount_minor=transaction.amount_minor, event_ms=transaction.event_ms)
 
-    def _common(self, item: Incoming, now_ms: int, scored_at: str) -> dict[str, Any]:
+    def _common(self, item: Incoming, at: _At) -> dict[str, Any]:
         return {
             "model": self._model.version,
             "ruleset": NO_RULES,
             "feature_set": FEATURE_SET,
-            "scored_at": scored_at,
-            "latency_ms": now_ms - item.broker_ms,
+            "scored_at": at.text,
+            "latency_ms": at.now_ms - item.broker_ms,
+            "degraded": at.degraded,
             "source": Source(self._source, item.partition, item.offset),
             "dropped_fields": item.transaction.dropped_fields or UNSET,
         }
+
+
+class _At(msgspec.Struct, frozen=True):
+    """When a batch is scored, and what is wrong with it."""
+
+    now_ms: int
+    text: str
+    degraded: str | UnsetType
 
 
 class _Scored(msgspec.Struct, frozen=True, gc=False):

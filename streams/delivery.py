@@ -15,12 +15,13 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from time import monotonic
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Protocol
 
 from faust.transport.consumer import Consumer
 from faust.types import TP
 from mode.utils.futures import notify
 
+from streams.lag import Progress
 from streams.poller import Poller
 from streams.role import Chunk
 
@@ -33,6 +34,14 @@ _STOP_CHECK_S: Final = 0.1
 _REVOKE_S: Final = 240.0
 
 Assigned = Callable[[dict[int, int | None]], Awaitable[None]]
+
+
+class Progressed(Protocol):
+    """Told in the poll thread where the assigned partitions stand, and whether a broker answers."""
+
+    def __call__(self, progress: Mapping[int, Progress], /, *, connected: bool) -> None:
+        """See the class."""
+        ...
 
 
 class _Batch:
@@ -61,6 +70,7 @@ class BatchConsumer(Consumer):
     assigned_hook: ClassVar[Assigned]
     failed_hook: ClassVar[Callable[[BaseException], None]]
     stopped_hook: ClassVar[Callable[[], Awaitable[None]]]
+    progress_hook: ClassVar[Progressed]
 
     def __post_init__(self) -> None:
         self._positions: dict[TP, int | None] = {}
@@ -78,13 +88,13 @@ class BatchConsumer(Consumer):
     # -- the agent's side -------------------------------------------------------------------------------------------
 
     async def next_batch(self, stream: Any, max_records: int) -> list[Chunk]:  # noqa: ANN401 - faust's own stream
-        """Everything that is available now, about `max_records` at most; waits only while there is nothing."""
+        """Everything that is available now, up to a weight of about `max_records`; waits while there is nothing."""
         channel = stream.channel
         while True:
             deliveries = [await channel.get()]
-            while sum(len(c.records) for _, c in deliveries) < max_records and not channel.empty():
+            while sum(c.weight for _, c in deliveries) < max_records and not channel.empty():
                 deliveries.append(await channel.get())
-            self._poller_of().taken(sum(len(c.records) for g, c in deliveries if g == self._generation))
+            self._poller_of().taken(sum(c.weight for g, c in deliveries if g == self._generation))
             chunks = [c for g, c in deliveries if g == self._generation]
             if self._draining:
                 await asyncio.Event().wait()  # until the agent is cancelled: these records stay for the next start
@@ -146,6 +156,10 @@ class BatchConsumer(Consumer):
         self._ending = asyncio.run_coroutine_threadsafe(self._end_assignment(partitions), self.loop)
         if not lost:
             self._ending.result(_REVOKE_S)
+
+    def on_progress(self, progress: Mapping[int, Progress], *, connected: bool) -> None:
+        """Pass it on."""
+        type(self).progress_hook(progress, connected=connected)
 
     def on_failure(self, error: BaseException) -> None:
         """The poll thread has ended."""

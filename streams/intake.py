@@ -72,7 +72,7 @@ class Reader:
                     transaction = self._decode(message)
                 except DecodeError as exc:
                     intake.dead[exc.reason] = intake.dead.get(exc.reason, 0) + 1
-                    intake.records.append(self._dead(message, chunk.partition, exc))
+                    intake.records.append(self.dead(message, chunk.partition, exc))
                     continue
                 home = home_partition(transaction.home_id, self._partitions)
                 if home != chunk.partition:
@@ -83,6 +83,12 @@ class Reader:
                 intake.incoming.append(incoming)
         return msgspec.structs.replace(intake, rerouted=rerouted)
 
+    def decoded(self, message: Message) -> Incoming:
+        """A record as its home takes it, wherever it lies; raises DecodeError."""
+        transaction = self._decode(message)
+        home = home_partition(transaction.home_id, self._partitions)
+        return Incoming(transaction, home, offset_of(message), _broker_ms(message, transaction))
+
     def _decode(self, message: Message) -> Transaction:
         key = message.key()
         if key is not None and len(key) > MAX_KEY_BYTES:
@@ -90,7 +96,8 @@ class Reader:
             raise DecodeError("too_large", f"the record's key is over {MAX_KEY_BYTES} bytes")
         return self._decoder.decode(message.value())
 
-    def _dead(self, message: Message, partition: int, error: DecodeError) -> Record:
+    def dead(self, message: Message, partition: int, error: DecodeError) -> Record:
+        """The dead letter of a record."""
         value = dead_letter(
             error.reason,
             error.detail,
@@ -106,7 +113,7 @@ class Reader:
 
     def _stray(self, message: Message, partition: int, home: int) -> Record:
         """The record again, addressed to its home; a record that strays twice keeps its first address."""
-        origin, timestamp_ms = _rerouted_from(message), message.timestamp()[1]
+        origin, timestamp_ms = rerouted_from(message), message.timestamp()[1]
         if origin is not None and origin[1] <= timestamp_ms:
             came_from = origin[0]
         else:
@@ -125,11 +132,11 @@ def _broker_ms(message: Message, transaction: Transaction) -> int:
     kind, timestamp_ms = message.timestamp()
     if kind == 0 or timestamp_ms < 0:
         return transaction.event_ms  # a broker without timestamps: nothing to hold the event's time against
-    origin = _rerouted_from(message)
+    origin = rerouted_from(message)
     return timestamp_ms if origin is None else min(timestamp_ms, origin[1])
 
 
-def _rerouted_from(message: Message) -> tuple[bytes, int] | None:
+def rerouted_from(message: Message) -> tuple[bytes, int] | None:
     """The header and the original timestamp in it; None where there is none that we could have written."""
     try:
         headers = message.headers() or ()

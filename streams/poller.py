@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Final, Protocol
 
 import structlog
@@ -16,14 +17,18 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from features.errors import ConfigError, StoreError
 from sinks.kafka_problems import KafkaProblems
+from sinks.kafka_refusals import refusal_of
+from streams.lag import INTERVAL_MS, Progress, read_statistics
 from streams.role import Chunk
 
 log = structlog.get_logger(__name__)
 
 _POLL_S: Final = 0.01
 _MAX_CONSUME: Final = 1000
+_WEIGHED_BYTES: Final = 4096
 _FULL_WAIT_S: Final = 0.5
 _OFFSET_TIMEOUT_S: Final = 10.0
+_END_TIMEOUT_S: Final = 1.0
 
 # Answers to a commit that say the partitions are no longer ours: the new owner reads the records again.
 _NOT_OURS: Final = frozenset({
@@ -56,6 +61,10 @@ class Listener(Protocol):
         """Partitions are being taken; returns when the batch in hand is done (not awaited when they are lost)."""
         ...
 
+    def on_progress(self, progress: Mapping[int, Progress], *, connected: bool) -> None:
+        """Every few seconds: where the assigned partitions stand, and whether a broker answers."""
+        ...
+
     def on_failure(self, error: BaseException) -> None:
         """The thread ended with an error that cannot heal."""
         ...
@@ -68,7 +77,7 @@ class Poller(threading.Thread):
         config: librdkafka settings, group id among them.
         topic: to subscribe to.
         listener: told of everything.
-        max_queued: records handed over and not taken yet, beyond which polling stops for a while.
+        max_queued: weight handed over and not taken yet, beyond which polling stops for a while.
     """
 
     def __init__(self, config: Mapping[str, str | int | bool], topic: str, listener: Listener, max_queued: int) -> None:
@@ -81,6 +90,8 @@ class Poller(threading.Thread):
                 "on_commit": self._committed,
                 "error_cb": self._problems,
                 "log_level": 0,  # what librdkafka prints is told by error_cb, structured
+                "statistics.interval.ms": INTERVAL_MS,
+                "stats_cb": self._statistics,
             }
         )
         self._topic = topic
@@ -88,6 +99,8 @@ class Poller(threading.Thread):
         self._max_queued = max_queued
         self._calls: deque[Callable[[], None]] = deque()
         self._done: dict[int, int] = {}
+        self._acknowledged: dict[int, int] = {}
+        self._flowing = False
         self._lock = threading.Lock()
         self._committing = False
         self._paused = False
@@ -99,10 +112,10 @@ class Poller(threading.Thread):
 
     # -- called from the event loop ---------------------------------------------------------------------------------
 
-    def taken(self, records: int) -> None:
-        """Records left the queue in front of the agent."""
+    def taken(self, weight: int) -> None:
+        """Chunks left the queue in front of the agent."""
         with self._lock:
-            self._queued -= records
+            self._queued -= weight
             if self._queued <= self._max_queued:
                 self._has_room.set()
 
@@ -162,11 +175,12 @@ class Poller(threading.Thread):
                 continue
             runs.setdefault(_known(message.partition()), []).append(message)
         if runs:
+            chunks = [Chunk(self._topic, p, records, _weight(records)) for p, records in runs.items()]
             with self._lock:
-                self._queued += sum(map(len, runs.values()))
+                self._queued += sum(chunk.weight for chunk in chunks)
                 if self._queued > self._max_queued:
                     self._has_room.clear()
-            self._listener.on_chunks([Chunk(self._topic, p, records) for p, records in runs.items()])
+            self._listener.on_chunks(chunks)
 
     def _check(self, error: KafkaError) -> None:
         """A broker that is away heals; anything fatal does not."""
@@ -178,10 +192,12 @@ class Poller(threading.Thread):
         if not self._paused:
             self._consumer.pause(self._consumer.assignment())
             self._paused = True
+            self._flowing = False
 
     def _resume(self) -> None:
         self._consumer.resume(self._consumer.assignment())
         self._paused = False
+        self._flowing = True
 
     # -- offsets ----------------------------------------------------------------------------------------------------
 
@@ -199,7 +215,10 @@ class Poller(threading.Thread):
 
     def _committed(self, error: KafkaError | None, offsets: list[TopicPartition]) -> None:
         self._committing = False
-        if error is None or error.code() in _NOT_OURS:
+        if error is None:
+            self._acknowledged.update({o.partition: o.offset for o in offsets if o.partition in self._acknowledged})
+            return
+        if error.code() in _NOT_OURS:
             return
         log.warning("offset_commit_failed", problem=error.str())
         with self._lock:
@@ -216,6 +235,20 @@ class Poller(threading.Thread):
             # The records come again, to us or to the next owner, and are answered the same.
             log.warning("offset_commit_failed", problem=exc.args[0].str())
 
+    # -- progress ---------------------------------------------------------------------------------------------------
+
+    def _statistics(self, raw: str) -> None:
+        """What librdkafka knows anyway; only where nothing is fetched must the ends be asked for."""
+        seen = read_statistics(raw)
+        ends: dict[int, int] = {}
+        if seen.is_connected and not self._flowing:
+            with suppress(KafkaException):
+                for p in self._acknowledged:
+                    at = TopicPartition(self._topic, p)
+                    ends[p] = self._consumer.get_watermark_offsets(at, timeout=_END_TIMEOUT_S)[1]
+        progress = seen.progress(self._topic, self._acknowledged, ends)
+        self._listener.on_progress(progress, connected=seen.is_connected)
+
     # -- rebalances -------------------------------------------------------------------------------------------------
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -224,19 +257,22 @@ class Poller(threading.Thread):
             partition.offset = committed[partition.partition]
         consumer.assign(partitions)
         consumer.pause(partitions)
-        self._paused = False
+        self._paused = self._flowing = False
+        self._acknowledged = committed
         self._listener.on_assigned({p: offset if offset >= 0 else None for p, offset in committed.items()})
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._listener.on_revoked(frozenset(p.partition for p in partitions), lost=False)
         if not self._stopping.is_set() or self.commits_on_close:
             self._commit_now()
+        self._acknowledged = {}
         self._forget_queued()
         consumer.unassign()
 
     def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         with self._lock:
             self._done.clear()
+        self._acknowledged = {}
         self._listener.on_revoked(frozenset(p.partition for p in partitions), lost=True)
         self._forget_queued()
         consumer.unassign()
@@ -252,7 +288,12 @@ def _named(error: Exception) -> Exception:
     """A refusal of the brokers in our own words; anything else as it is."""
     if not isinstance(error, KafkaException):
         return error
-    return ConfigError(f"FRAUD_KAFKA_BOOTSTRAP: Kafka refused the consumer: {error.args[0].str()}")
+    said = f"FRAUD_KAFKA_BOOTSTRAP: Kafka refused the consumer: {error.args[0].str()}"
+    return refusal_of(error.args[0]) or ConfigError(said)
+
+
+def _weight(records: Iterable[Message]) -> int:
+    return sum(1 + len(record) // _WEIGHED_BYTES for record in records)
 
 
 def _known(partition: int | None) -> int:

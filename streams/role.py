@@ -10,11 +10,19 @@ from confluent_kafka import Message
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
-    """Consecutive records of one partition, as librdkafka delivered them."""
+    """Consecutive records of one partition, as librdkafka delivered them.
+
+    Attributes:
+        topic: where they were read.
+        partition: likewise.
+        records: at least one.
+        weight: how much they take of a queue or a batch: one a record, and one more for every 4 KiB of it.
+    """
 
     topic: str
     partition: int
     records: Sequence[Message]
+    weight: int = 0
 
 
 class Handler(Protocol):

@@ -7,103 +7,134 @@ is published, and a batch that comes again after a crash is answered with what w
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import structlog
 
-from features.errors import StoreLost
-from features.store import OnlineStore
-from scoring.outcome import Outcome, encode_outcome, outcome_headers
-from sinks.publisher import Publisher, Record
-from streams.cards import CardState
-from streams.decisions import Decisions
-from streams.intake import Intake, Reader, offset_of
+from features.decode import Decoder
+from features.errors import DecodeError, FraudstreamError
+from sinks.publisher import Publisher
+from streams.intake import Incoming, Intake, Reader, offset_of
 from streams.metrics import ScoreMetrics
-from streams.rebuild import Rebuilder
 from streams.role import Chunk
+from streams.scorer import Scored, Scorer
+from streams.stages import log_batch
 
 log = structlog.get_logger(__name__)
+
+DEADLINE: Final = "deadline"
+# A transaction that nothing can be wrong with.
+_SAMPLE: Final = (
+    b'{"transaction_id":"sample","card_id":"sample","amount":1,"currency":"EUR","event_time":1700000000000}'
+)
 
 
 class ScoreHandler:
     """Scores batches; the module's first lines give the order of the steps.
 
-    Delivery: at least once, with effects that repeat as they were; `process` returns when everything is published.
+    Delivery: at least once, with effects that repeat as they were; `process` returns when everything is published. A
+    batch that fails is halved until the record is found that fails by itself; that one becomes a dead letter. Where
+    even a sample fails, the fault is ours and the process ends.
 
     Args:
         reader: decodes and finds homes.
-        store: the online feature store.
-        cards: applies and commits.
-        rebuilder: claims partitions and gives Redis back what it lost.
+        scorer: scores what is at home.
         publisher: confirmed publish.
-        decisions: model and verdict.
-        sink: topic of the outcomes.
-        now_ms: the clock, epoch milliseconds.
+        deadline_ms: how long scoring a batch may take before its outcomes say so; 0: as long as it likes.
         metrics: counters of this process.
     """
 
     def __init__(
-        self,
-        *,
-        reader: Reader,
-        store: OnlineStore,
-        cards: CardState,
-        rebuilder: Rebuilder,
-        publisher: Publisher,
-        decisions: Decisions,
-        sink: str,
-        now_ms: Callable[[], int],
-        metrics: ScoreMetrics,
-    ) -> None:
-        self._reader, self._store, self._publisher, self._decisions = reader, store, publisher, decisions
-        self._cards, self._rebuilder = cards, rebuilder
-        self._sink = sink
-        self._now_ms, self._metrics = now_ms, metrics
+        self, *, reader: Reader, scorer: Scorer, publisher: Publisher, deadline_ms: int, metrics: ScoreMetrics,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._reader, self._scorer, self._publisher = reader, scorer, publisher
+        self._deadline_s, self._metrics, self._monotonic_s = deadline_ms / 1000, metrics, monotonic_s
 
     async def start(self) -> None:
         """Meet Redis and Kafka, or say that they are away."""
-        await self._store.start()
+        await self._scorer.start()
         self._publisher.start()
 
     async def assigned(self, positions: dict[int, int | None]) -> None:
-        """Claim the partitions, so that nobody else's commits are taken from here on, and mend what Redis lost."""
-        for partition, committed in positions.items():
-            await self._rebuilder.catch_up(partition, committed or 0)
+        """Claim the partitions and mend what Redis lost of them."""
+        await self._scorer.assigned(positions)
 
     async def process(self, chunks: Sequence[Chunk]) -> None:
         """Score a batch and publish everything that it became."""
-        intake = self._reader.read(chunks)
-        outcomes = await self._score(chunks, intake)
-        await self._publisher.publish(intake.records + [self._record(o) for o in outcomes])
-        self._metrics.batch(outcomes, intake)
-
-    async def _score(self, chunks: Sequence[Chunk], intake: Intake) -> list[Outcome]:
-        """Apply, decide and commit; where Redis lost its state, rebuild it up to this batch and begin again."""
-        first = {chunk.partition: offset_of(chunk.records[0]) for chunk in reversed(chunks)}
-        last = {chunk.partition: offset_of(chunk.records[-1]) for chunk in chunks}
-        while True:
-            try:
-                applied, pending = await self._cards.apply(intake.incoming, last)
-                outcomes = self._decisions.outcomes(intake.incoming, applied, self._now_ms())
-                await self._cards.commit(applied, pending)
-            except StoreLost as exc:
-                log.warning("store_lost", problem=str(exc), variable="FRAUD_REDIS_URL")
-                self._metrics.repairs.inc()
-                for partition, offset in first.items():
-                    await self._rebuilder.catch_up(partition, offset)
-            else:
-                return outcomes
+        try:
+            intake, scored = await self._answers(chunks)
+        except (FraudstreamError, MemoryError):
+            raise
+        except Exception as exc:  # noqa: BLE001 - whatever a record can make go wrong: it is looked for, or raised again
+            await self._narrow_down(chunks, exc)
+            return
+        await self._publish(chunks, intake, scored)
 
     async def stop(self) -> None:
         """Close connections."""
-        await self._store.stop()
+        await self._scorer.stop()
         self._publisher.close()
 
-    def _record(self, outcome: Outcome) -> Record:
-        return Record(
-            self._sink,
-            outcome.card_id.encode(),
-            encode_outcome(outcome),
-            outcome_headers(outcome),
-            outcome.fraud.source.partition,
-        )
+    async def _answers(self, chunks: Sequence[Chunk]) -> tuple[Intake, Scored]:
+        began_s = self._monotonic_s()
+        self._metrics.stages.begin(chunks)
+        intake = self._reader.read(chunks)
+        self._metrics.stages.lap("decode")
+        scored = await self._scorer.score(chunks, intake.incoming)
+        if self._deadline_s and self._monotonic_s() - began_s > self._deadline_s:
+            scored = self._scorer.flagged(scored, DEADLINE)
+        return intake, scored
+
+    async def _narrow_down(self, chunks: Sequence[Chunk], problem: Exception) -> None:
+        """Process the halves of a batch that failed; a single record has a second chance before it is condemned."""
+        count = sum(len(chunk.records) for chunk in chunks)
+        log.warning("batch_failed", records=count, problem=type(problem).__name__, exc_info=problem)
+        if count > 1:
+            for half in _halves(chunks, count // 2):
+                await self.process(half)
+            return
+        try:
+            intake, scored = await self._answers(chunks)
+        except (FraudstreamError, MemoryError):
+            raise
+        except Exception as exc:  # noqa: BLE001 - as above
+            await self._condemn(chunks[0], exc)
+            return
+        await self._publish(chunks, intake, scored)
+
+    async def _publish(self, chunks: Sequence[Chunk], intake: Intake, scored: Scored) -> None:
+        await self._publisher.publish(intake.records + scored.records)
+        stages = self._metrics.stages
+        stages.lap("publish")
+        self._metrics.batch(scored.outcomes, intake)
+        log_batch(log, stages, chunks, outcomes=len(scored.outcomes), dead=intake.dead, rerouted=intake.rerouted)
+
+    async def _condemn(self, chunk: Chunk, problem: Exception) -> None:
+        """Dead-letter the one record of a chunk, if it is the record's fault."""
+        self._scorer.prove(Incoming(Decoder(None).decode(_SAMPLE), chunk.partition, 0, 1_700_000_000_000))
+        (message,) = chunk.records
+        offset = offset_of(message)
+        log.error("poison", partition=chunk.partition, offset=offset, problem=type(problem).__name__, exc_info=problem)
+        # The text of an unknown error may quote the record.
+        error = DecodeError("poison", f"scoring it fails: {type(problem).__name__}")
+        letter = self._reader.dead(message, chunk.partition, error)
+        await self._publisher.publish([letter])
+        await self._scorer.pass_over(chunk.partition, offset)
+        self._metrics.batch([], Intake([], {"poison": 1}, 0, [letter]))
+
+
+def _halves(chunks: Sequence[Chunk], first: int) -> tuple[list[Chunk], list[Chunk]]:
+    """The first so many records, and the others; each half in order."""
+    before: list[Chunk] = []
+    after: list[Chunk] = []
+    for chunk in chunks:
+        cut = min(first, len(chunk.records))
+        first -= cut
+        if cut:
+            before.append(Chunk(chunk.topic, chunk.partition, chunk.records[:cut]))
+        if cut < len(chunk.records):
+            after.append(Chunk(chunk.topic, chunk.partition, chunk.records[cut:]))
+    return before, after
