@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help install demo up down test check format lock bench clean
+.PHONY: help install demo up down test check format lock bench faults soak clean
 
 help: ## show what there is
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 17
@@ -74,6 +74,12 @@ lock: install ## write requirements.lock anew from pyproject.toml (needs the net
 
 bench: install ## measure throughput, latency, memory and quality
 	$(BIN)/python -m bench
+
+faults: install ## pull every plug under load and compare everything with an oracle (under 25 minutes)
+	$(BIN)/python -m faults
+
+soak: install ## an hour under steady load while windows slide: memory, lag, nothing lost (MINUTES=60)
+	$(BIN)/python -m soak --minutes $(or $(MINUTES),60)
 
 clean: down ## remove everything that was installed or made here
 	rm -rf $(VENV) .stack .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

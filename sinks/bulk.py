@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
-import structlog
 from opensearchpy import ConnectionError as NoConnection
 from opensearchpy import OpenSearch, TransportError
 from tenacity import (
@@ -22,6 +21,7 @@ from tenacity import (
 )
 
 from features.errors import IndexingError, ServerUnavailable
+from features.outage import Outage
 from sinks.documents import Document
 from sinks.opensearch import credentials_refused, error_of, mapped_errors
 
@@ -35,8 +35,6 @@ _FIRST_WAIT_S = 0.2
 _CLUSTER_FAULTS = frozenset({"validation_exception", "index_closed_exception", "invalid_alias_name_exception"})
 # What of an error's text is free of field values: the rest previews them.
 _FIELD = re.compile(r"failed to parse field \[[^\]]*\] of type \[[^\]]*\]")
-
-log = structlog.get_logger(__name__)
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -63,6 +61,7 @@ class BulkWriter:
         client: where to write.
         prepare: puts template and mapping in place; called again after a lost connection, since what comes back may
             be another, empty cluster, which would guess a mapping.
+        outage: told of every attempt.
         max_documents: documents per request at most.
         max_bytes: size of a request at most; a larger document travels alone.
         max_wait_s: longest pause between two attempts.
@@ -72,6 +71,7 @@ class BulkWriter:
         self,
         client: OpenSearch,
         prepare: Callable[[], None],
+        outage: Outage,
         *,
         max_documents: int = MAX_DOCUMENTS,
         max_bytes: int = MAX_BYTES,
@@ -79,6 +79,7 @@ class BulkWriter:
     ) -> None:
         self._client = client
         self._prepare = prepare
+        self._outage = outage
         self._max_documents = max_documents
         self._max_bytes = max_bytes
         self._max_wait_s = max_wait_s
@@ -125,13 +126,14 @@ class BulkWriter:
         """Send a request until nothing of it is left to be tried again."""
         refusals: list[Refusal] = []
         pending = request
-        async for attempt in back_off(max_wait_s=self._max_wait_s):
+        async for attempt in back_off(self._outage, max_wait_s=self._max_wait_s):
             with attempt:
                 answers = await asyncio.to_thread(self._attempt, pending)
                 refusals += [Refusal(at, _reason(answer)) for at, answer in answers.items() if _is_refused(answer)]
                 pending = {at: pending[at] for at, answer in answers.items() if _is_postponed(answer)}
                 if pending:
                     raise ServerUnavailable(_summary(answers[at] for at in pending))
+        self._outage.answered()
         return refusals
 
     def _attempt(self, request: dict[int, bytes]) -> dict[int, _Answer]:
@@ -165,10 +167,11 @@ class BulkWriter:
         return answers
 
 
-def back_off(*, max_wait_s: float = MAX_WAIT_S, give_up_s: float = 0.0) -> AsyncRetrying:
-    """Try again while the server is unavailable, after exponentially growing pauses with jitter, each logged.
+def back_off(outage: Outage, *, max_wait_s: float = MAX_WAIT_S, give_up_s: float = 0.0) -> AsyncRetrying:
+    """Try again while the server is unavailable, after exponentially growing pauses with jitter.
 
     Args:
+        outage: told of every attempt that fails; whoever tries tells it of the one that does not.
         max_wait_s: longest pause.
         give_up_s: total time after which the last error is raised; 0: never.
     """
@@ -176,21 +179,13 @@ def back_off(*, max_wait_s: float = MAX_WAIT_S, give_up_s: float = 0.0) -> Async
         retry=retry_if_exception_type(ServerUnavailable),
         wait=wait_random_exponential(multiplier=_FIRST_WAIT_S, min=_FIRST_WAIT_S / 4, max=max_wait_s),
         stop=stop_before_delay(give_up_s) if give_up_s else stop_never,
-        before_sleep=_log_pause,
+        before_sleep=lambda state: outage.failed(_problem(state)),
         reraise=True,
     )
 
 
-def _log_pause(state: RetryCallState) -> None:
-    assert state.outcome is not None
-    assert state.next_action is not None
-    log.warning(
-        "opensearch_waits",
-        setting="FRAUD_OPENSEARCH_URL",
-        attempt=state.attempt_number,
-        pause_s=round(state.next_action.sleep, 2),
-        reason=str(state.outcome.exception()),
-    )
+def _problem(state: RetryCallState) -> str:
+    return str(state.outcome.exception() if state.outcome else "")
 
 
 def _lines(document: Document) -> bytes:

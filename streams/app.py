@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -53,8 +54,8 @@ def run_role(role: Role, settings: Settings) -> int:
     Raises:
         FraudstreamError: the role cannot start.
     """
-    health = Health(role)
-    handler = make_handler(role, settings, health.registry)
+    health = Health(role, degrades=settings.on_store_loss == "degrade")
+    handler = make_handler(role, settings, health)
     serve_http(health, settings.http_host, settings.http_port)
     return _Process(settings, handler, settings.topic(SOURCES[role]), health).run()
 
@@ -73,6 +74,7 @@ class _Process:
             on_assigned=self._assigned,
             on_failure=self._fail,
             on_stopped=self._handler.stop,
+            on_progress=self._health.progressed,
         )
         self._app.agent(self._app.batch_topic)(self._agent)
 
@@ -88,10 +90,12 @@ class _Process:
             return 0
         await self._app.start()
         while not stop.is_set() and not self._app.should_stop:
+            self._health.turned()
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), _CRASH_CHECK_S)
         if not stop.is_set():
             self._fail(self._app.crash_reason or RuntimeError("Faust stopped by itself"))
+        self._health.draining()
         log.info("draining", role=self._health.role)
         if not await self._consumer().drain(_DRAIN_S):
             self._fail(ServerUnavailable(f"the batch in hand was not done within {_DRAIN_S:g} s of the signal to stop"))
@@ -116,7 +120,7 @@ class _Process:
     async def _meet_servers(self) -> None:
         settings = self._settings
         homes = [settings.topic(TRANSACTIONS), settings.topic(PROCESSED)]
-        await wait_for_topics(settings, homes, [settings.topic(DEAD_LETTERS)])
+        await wait_for_topics(settings, homes, [settings.topic(DEAD_LETTERS)], outage=self._health.outages["kafka"])
         await self._handler.start()
 
     async def _agent(self, stream: Any) -> None:  # noqa: ANN401 - faust's own stream
@@ -150,6 +154,8 @@ class _Process:
             "role_failed", role=self._health.role, problem=str(error), exit_code=code, exc_info=None if known else error
         )
         self._consumer().abandon(_ABANDON_S)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        logging.shutdown()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):  # a full disk, say; the exit code must still say what happened
+                stream.flush()
         os._exit(code)

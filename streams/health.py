@@ -1,105 +1,190 @@
-"""Health and metrics of a role over HTTP: `/health` and `/metrics`, in a thread of their own."""
+"""Health and metrics of a role over HTTP: `/health`, `/health/live`, `/health/ready` and `/metrics`."""
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import msgspec
 import structlog
-from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.exposition import choose_encoder
 
-from features.errors import ConfigError
+from features.outage import Outage
+from features.times import format_rfc3339
+from streams.http import Answer, HttpServer
+from streams.lag import Progress
 from streams.metrics import RoleMetrics
+from streams.observed import Observed, State
 from streams.role import Chunk
 
 log = structlog.get_logger(__name__)
 
-# A batch takes milliseconds; one that takes this long waits for a server that is away.
+# A batch takes milliseconds; one that takes this long waits for something that is not known to be away.
 _STUCK_S: Final = 120.0
+# A server that is away for less than this is a hiccup that nobody needs to act on.
+_HICCUP_S: Final = 10.0
+# The event loop turns many times a second; one that has stood still for this long will not turn again.
+_HUNG_S: Final = 60.0
 
-StartResponse = Callable[[str, list[tuple[str, str]]], object]
+VARIABLES: Final = {
+    "kafka": "FRAUD_KAFKA_BOOTSTRAP",
+    "redis": "FRAUD_REDIS_URL",
+    "opensearch": "FRAUD_OPENSEARCH_URL",
+}
+_NEEDS: Final = {"score": ("kafka", "redis"), "index": ("kafka", "opensearch")}
 
 
 class Health:
-    """What `/health` and `/metrics` tell of a role.
+    """What a role tells of itself.
 
-    Live: the process works, or waits for records. Ready: it owns its assignment and no batch is stuck.
+    Live: its event loop turns. Ready: it owns its assignment, no server that it needs is away for long, and no batch is
+    stuck. A role that is live and not ready heals by itself; killing it would not help.
+
+    Args:
+        role: which one.
+        degrades: whether it goes on scoring while Redis is away.
+        clock_s: seconds that only grow.
+
+    Attributes:
+        registry: everything that `/metrics` shows.
+        rebuilding: partition -> records applied again so far, of the rebuilds that are under way.
+        outages: the servers that the role needs, by name.
     """
 
-    def __init__(self, role: str) -> None:
+    def __init__(self, role: str, *, degrades: bool = False, clock_s: Callable[[], float] = time.monotonic) -> None:
         self.role = role
         self.registry = CollectorRegistry()
+        self.outages = {name: Outage(name, VARIABLES[name], clock_s) for name in _NEEDS[role]}
+        self._degrades, self._clock_s = degrades, clock_s
         self._metrics = RoleMetrics(self.registry)
-        self._ready = False
+        self._progress: Mapping[int, Progress] = {}
         self._partitions: list[int] = []
-        self._batch_since: float | None = None
+        self._ready = self._draining = False
+        self.rebuilding: dict[int, int] = {}
+        self._batch_since_s: float | None = None
+        self._turned_s: float | None = None
+        Observed(
+            self.registry,
+            list(self.outages.values()),
+            lambda: self._progress,
+            lambda: (self.state(), self.is_ready()),
+        )
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self.registry)
+
+    # -- told by the role -------------------------------------------------------------------------------------------
 
     def assigned(self, partitions: Iterable[int]) -> None:
         """An assignment begins."""
         self._ready = False
         self._partitions = sorted(partitions)
+        self._progress = {}
         self._metrics.partitions.set(len(self._partitions))
 
     def ready(self) -> None:
         """The assignment is taken over."""
         self._ready = True
 
+    def draining(self) -> None:
+        """The signal to stop has come."""
+        self._draining = True
+
+    def turned(self) -> None:
+        """The event loop turns."""
+        self._turned_s = self._clock_s()
+
+    def progressed(self, progress: Mapping[int, Progress], *, connected: bool) -> None:
+        """Where the partitions stand, and whether a broker answers; called in the poll thread."""
+        self._progress = progress
+        if connected:
+            self.outages["kafka"].answered()
+        else:
+            self.outages["kafka"].failed("no broker is connected")
+
     def batch_begins(self) -> None:
         """A batch is in hand."""
-        self._batch_since = time.monotonic()
+        self._batch_since_s = self._clock_s()
 
-    def batch_done(self, chunks: Sequence[Chunk]) -> None:
+    def batch_done(self, chunks: Sequence[Chunk], now_ms: int | None = None) -> None:
         """The batch in hand is durable."""
-        began, self._batch_since = self._batch_since, None
-        records = sum(len(chunk.records) for chunk in chunks)
-        self._metrics.batches.inc()
-        self._metrics.records.inc(records)
-        self._metrics.batch_size.observe(records)
-        if began is not None:
-            self._metrics.batch_s.observe(time.monotonic() - began)
+        began_s, self._batch_since_s = self._batch_since_s, None
+        done_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
+        ages_s = [max(done_ms - record.timestamp()[1], 0) / 1000 for chunk in chunks for record in chunk.records]
+        self._metrics.batch(ages_s, 0.0 if began_s is None else self._clock_s() - began_s)
+
+    # -- asked by others --------------------------------------------------------------------------------------------
+
+    def state(self) -> State:
+        """In one word; of several that are true the first of: draining, waiting, rebuilding, starting, stuck."""
+        away = {name for name, outage in self.outages.items() if outage.since_s is not None}
+        if self._draining:
+            return "draining"
+        if away - ({"redis"} if self._degrades else set()):
+            return "waiting"
+        if any(self.rebuilding.copy().values()):  # one that has applied nothing found nothing to mend so far
+            return "rebuilding"
+        if not self._ready:
+            return "starting"
+        if self._in_hand_s() >= _STUCK_S:
+            return "stuck"
+        return "degraded" if away else "ready"
+
+    def is_live(self) -> bool:
+        """Whether the event loop turns; before its first turn it is taken to."""
+        return self._turned_s is None or self._clock_s() - self._turned_s < _HUNG_S
+
+    def is_ready(self) -> bool:
+        """Whether records are handled as they should be, but for a hiccup."""
+        state = self.state()
+        if state == "waiting":
+            longest_s = max(outage.away_s for outage in self.outages.values())
+            return self._ready and not self.rebuilding and longest_s < _HICCUP_S
+        return state in {"ready", "degraded"} and self.is_live()
 
     def report(self) -> dict[str, Any]:
         """The body of `/health`."""
-        began = self._batch_since
-        busy_s = 0.0 if began is None else time.monotonic() - began
         return {
             "role": self.role,
-            "live": True,
-            "ready": self._ready and busy_s < _STUCK_S,
+            "state": self.state(),
+            "live": self.is_live(),
+            "ready": self.is_ready(),
+            "waits_for": [_waited_for(outage) for outage in self.outages.values() if outage.since_s is not None],
             "partitions": self._partitions,
-            "batch_in_hand_s": round(busy_s, 3),
+            "rebuilding": {str(p): records for p, records in self.rebuilding.copy().items() if records},
+            "lag": sum(at.lag for at in self._progress.values()),
+            "batch_in_hand_s": round(self._in_hand_s(), 3),
         }
 
-    def app(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        """The WSGI application."""
-        if environ.get("PATH_INFO") == "/metrics":
-            body: Iterable[bytes] = make_wsgi_app(self.registry)(environ, start_response)
-            return body
-        if environ.get("PATH_INFO") != "/health":
-            start_response("404 Not Found", [("Content-Type", "text/plain")])
-            return [b"/health and /metrics are here\n"]
+    def answer(self, path: str, accept: str) -> Answer:
+        """The answer to a GET."""
+        if path == "/metrics":
+            encode, content_type = choose_encoder(accept)
+            return Answer(200, content_type, encode(self.registry))
         report = self.report()
-        start_response(
-            "200 OK" if report["ready"] else "503 Service Unavailable", [("Content-Type", "application/json")]
-        )
-        return [msgspec.json.encode(report)]
+        good = {"/health": report["ready"], "/health/ready": report["ready"], "/health/live": report["live"]}
+        if path not in good:
+            return Answer(404, "text/plain", b"/health, /health/live, /health/ready and /metrics are here\n")
+        return Answer(200 if good[path] else 503, "application/json", msgspec.json.encode(report) + b"\n")
+
+    def _in_hand_s(self) -> float:
+        since_s = self._batch_since_s
+        return 0.0 if since_s is None else self._clock_s() - since_s
 
 
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Requests are counted by whoever makes them."""
-
-
-def serve_http(health: Health, host: str, port: int) -> WSGIServer:
+def serve_http(health: Health, host: str, port: int) -> HttpServer:
     """Serve until the process ends; port 0 takes a free one, which is logged."""
-    try:
-        server = make_server(host, port, health.app, handler_class=_Quiet)
-    except OSError as exc:
-        raise ConfigError(f"FRAUD_HTTP_PORT: cannot listen on {host}:{port}: {exc.strerror}") from None
-    threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
-    log.info("http_listening", role=health.role, host=host, port=server.server_port)
+    server = HttpServer(health.answer, host, port)
+    log.info("http_listening", role=health.role, host=host, port=server.port)
     return server
+
+
+def _waited_for(outage: Outage) -> dict[str, Any]:
+    since_s = outage.since_s
+    return {
+        "server": outage.server,
+        "variable": outage.variable,
+        "since": None if since_s is None else format_rfc3339(int(since_s * 1000)),
+        "for_s": round(outage.away_s, 1),
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
@@ -12,12 +13,15 @@ from confluent_kafka import Message
 from opensearchpy import OpenSearch
 
 from features.errors import DecodeError
+from features.outage import Outage
 from sinks.bulk import BulkWriter, back_off
 from sinks.documents import Document, outcome_document
 from sinks.index_template import setup_index
 from sinks.opensearch import connect
+from streams.metrics import IndexMetrics
 from streams.role import Chunk
 from streams.settings import Settings
+from streams.stages import log_batch
 
 log = structlog.get_logger(__name__)
 
@@ -49,10 +53,21 @@ class IndexHandler:
         settings: where OpenSearch is, and the index prefix.
         on_rejected: makes rejected records durable before it returns (dead letters).
         now_ms: the clock, epoch milliseconds.
+        metrics: counters of this process.
+        outage: of OpenSearch.
     """
 
-    def __init__(self, settings: Settings, on_rejected: OnRejected, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        on_rejected: OnRejected,
+        now_ms: Callable[[], int],
+        *,
+        metrics: IndexMetrics,
+        outage: Outage,
+    ) -> None:
         self._settings = settings
+        self._metrics, self._outage = metrics, outage
         self._on_rejected = on_rejected
         self._now_ms = now_ms
         self._client: OpenSearch | None = None
@@ -68,10 +83,11 @@ class IndexHandler:
         """
         self._client = opensearch_client(self._settings)
         prepare = partial(setup_index, self._client, self._settings.index_prefix)
-        async for attempt in back_off(give_up_s=self._settings.startup_wait_s):
+        async for attempt in back_off(self._outage, give_up_s=self._settings.startup_wait_s):
             with attempt:
                 await asyncio.to_thread(prepare)
-        self._writer = BulkWriter(self._client, prepare)
+        self._outage.answered()
+        self._writer = BulkWriter(self._client, prepare, self._outage)
 
     async def assigned(self, positions: dict[int, int | None]) -> None:
         """Nothing to do: documents overwrite themselves, whoever writes them."""
@@ -84,13 +100,20 @@ class IndexHandler:
             IndexingError: OpenSearch refuses requests as such.
         """
         assert self._writer is not None, "start comes first"
+        stages = self._metrics.stages
+        stages.begin(chunks, self._now_ms())
         records, documents, rejected = self._decode(chunks)
+        stages.lap("decode")
         for refusal in await self._writer.write(documents):
             record, document = records[refusal.position], documents[refusal.position]
             rejected.append(Rejected(record, "poison", f"OpenSearch refuses the document: {refusal.reason}"))
             _log_rejected(rejected[-1], index=document.index, id=document.id)
         if rejected:
             await self._on_rejected(rejected)
+        stages.lap("write")
+        reasons = Counter(item.reason for item in rejected)
+        self._metrics.batch(len(records) - reasons["poison"], reasons)
+        log_batch(log, stages, chunks, documents=len(documents), rejected=dict(reasons))
 
     async def stop(self) -> None:
         """Close the connections."""

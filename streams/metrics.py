@@ -1,57 +1,177 @@
-"""What a role counts, for Prometheus."""
+"""What a role counts, for Prometheus.
+
+Labels have fixed values, all there from the start at zero: no card, id or text of an error is ever a label. What is
+counted per event is added up first and told once a batch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final, get_args
 
+import numpy as np
 from msgspec import UNSET
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from features.tiles import Tiles
 from scoring.outcome import Outcome
+from sinks.deadletter import Reason
+from streams.histogram import LATENCY_S, SIZES, Histogram
 from streams.intake import Intake
+from streams.stages import INDEX_STAGES, SCORE_STAGES, Stages
 
-_LATENCY_S: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0)
-_SIZES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
+_VERDICTS: Final = ("approve", "review", "block")
+_REVERSALS: Final = ("applied", "unknown_original", "repeated")
+OTHER: Final = "other"
+DEGRADED: Final = ("store_away", "deadline", OTHER)
+"""Why an outcome is `degraded`, as far as it is told apart here."""
 
 
 class RoleMetrics:
     """Counters that every role has."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.records = Counter("fraud_records", "records handled", registry=registry)
-        self.batches = Counter("fraud_batches", "batches handled", registry=registry)
-        self.batch_size = Histogram("fraud_batch_size", "records in a batch", buckets=_SIZES, registry=registry)
-        self.batch_s = Histogram(
-            "fraud_batch_seconds", "a batch, start to durable", buckets=_LATENCY_S, registry=registry
+        self._records = Counter("fraud_records", "records handled", registry=registry)
+        self._batches = Counter("fraud_batches", "batches handled", registry=registry)
+        self._batch_size = Histogram("fraud_batch_size", "records in a batch", SIZES, registry)
+        self._batch_s = Histogram("fraud_batch_seconds", "a batch, start to durable", LATENCY_S, registry)
+        self._end_to_end = Histogram(
+            "fraud_end_to_end_seconds", "a record's broker timestamp to its effects being durable", LATENCY_S, registry
         )
         self.partitions = Gauge("fraud_partitions_assigned", "partitions of this process", registry=registry)
 
+    def batch(self, ages_s: Sequence[float], seconds: float) -> None:
+        """A batch is durable.
+
+        Args:
+            ages_s: seconds since the broker took each of its records.
+            seconds: since it was taken in hand.
+        """
+        self._batches.inc()
+        self._records.inc(len(ages_s))
+        self._batch_size.observe(len(ages_s))
+        self._batch_s.observe(seconds)
+        self._end_to_end.observe_all(ages_s)
+
 
 class ScoreMetrics:
-    """Counters of the `score` role."""
+    """Counters of the `score` role.
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._outcomes = Counter("fraud_outcomes", "outcomes published", ["outcome"], registry=registry)
-        self._dead = Counter("fraud_dead_letters", "records that are no transactions", ["reason"], registry=registry)
+    Args:
+        registry: where they are collected.
+        rebuilding: kept while partitions are rebuilt: partition -> records applied again so far.
+
+    Attributes:
+        stages: its stop watch.
+        repairs: times Redis had lost its state.
+    """
+
+    def __init__(self, registry: CollectorRegistry, rebuilding: dict[int, int] | None = None) -> None:
+        self.stages = Stages(registry, SCORE_STAGES)
+        self._rebuilding = {} if rebuilding is None else rebuilding
+        self._outcomes = _labelled("fraud_outcomes", "outcomes published", "outcome", _VERDICTS, registry)
+        self._dead = _labelled(
+            "fraud_dead_letters", "records that are no transactions", "reason", get_args(Reason), registry
+        )
+        self._reversals = _labelled("fraud_reversals", "reversals answered", "kind", _REVERSALS, registry)
+        self._degraded = _labelled("fraud_degraded", "outcomes flagged as degraded", "reason", DEGRADED, registry)
         self._rerouted = Counter("fraud_rerouted", "records published again to their home", registry=registry)
         self._duplicates = Counter("fraud_duplicates", "copies answered again", registry=registry)
+        self._conflicts = Counter("fraud_conflicts", "copies that say otherwise than the first", registry=registry)
         self._late = Counter("fraud_late", "authorizations behind their card's newest", registry=registry)
+        self._beyond = Counter("fraud_beyond_grace", "outcomes beyond what is kept exactly", registry=registry)
+        self._skewed = Counter("fraud_clock_skew", "events timed after their record", registry=registry)
         self.repairs = Counter("fraud_store_repairs", "times Redis had lost its state", registry=registry)
-        self._latency = Histogram(
-            "fraud_latency_seconds", "broker timestamp to scored", buckets=_LATENCY_S, registry=registry
-        )
+        self._rebuilt = Counter("fraud_rebuild_records", "records applied again from the topic", registry=registry)
+        self._hot_cards = Counter("fraud_hot_cards", "cards with tiles, in each batch", registry=registry)
+        self._latency = Histogram("fraud_latency_seconds", "broker timestamp to scored", LATENCY_S, registry)
+
+    def hot(self, tiles: Tiles) -> None:
+        """Count the cards of a batch whose oldest records are folded."""
+        if len(tiles.table):
+            self._hot_cards.inc(int(np.count_nonzero(np.diff(tiles.start))))
+
+    @contextmanager
+    def rebuild(self, partition: int) -> Iterator[Callable[[int], None]]:
+        """A partition is rebuilt while the block runs; what it gives takes how many more records were applied."""
+        self._rebuilding[partition] = 0
+
+        def applied(records: int) -> None:
+            self._rebuilding[partition] += records
+            self._rebuilt.inc(records)
+
+        try:
+            yield applied
+        finally:
+            del self._rebuilding[partition]
 
     def batch(self, outcomes: Sequence[Outcome], intake: Intake) -> None:
-        """Count a published batch."""
+        """Count a published batch, and its stages."""
+        self.stages.done()
+        duplicates = conflicts = late = beyond = skewed = 0
+        verdicts: dict[str, int] = {}
+        latencies_s: list[float] = []
         for outcome in outcomes:
             fraud = outcome.fraud
-            self._outcomes.labels(fraud.outcome).inc()
-            self._latency.observe(max(fraud.latency_ms, 0) / 1000)
-            if fraud.duplicate is not UNSET:
-                self._duplicates.inc()
-            if fraud.late_by_ms is not UNSET:
-                self._late.inc()
+            verdicts[fraud.outcome] = verdicts.get(fraud.outcome, 0) + 1
+            latencies_s.append(max(fraud.latency_ms, 0) / 1000)
+            duplicates += fraud.duplicate is not UNSET
+            conflicts += fraud.conflict is not UNSET
+            late += fraud.late_by_ms is not UNSET
+            beyond += fraud.beyond_grace is not UNSET
+            skewed += fraud.clock_skew_ms is not UNSET
+            if fraud.reversal is not UNSET:
+                self._reversals[fraud.reversal].inc()
+            if fraud.degraded is not UNSET:
+                self._degraded.get(fraud.degraded, self._degraded[OTHER]).inc()
+        self._latency.observe_all(latencies_s)
+        for verdict, count in verdicts.items():
+            self._outcomes[verdict].inc(count)
+        for counter, count in (
+            (self._duplicates, duplicates), (self._conflicts, conflicts), (self._late, late),
+            (self._beyond, beyond), (self._skewed, skewed), (self._rerouted, intake.rerouted),
+        ):  # fmt: skip
+            if count:
+                counter.inc(count)
         for reason, count in intake.dead.items():
-            self._dead.labels(reason).inc(count)
-        self._rerouted.inc(intake.rerouted)
+            self._dead[reason].inc(count)
+
+
+class IndexMetrics:
+    """Counters of the `index` role.
+
+    Attributes:
+        stages: its stop watch.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.stages = Stages(registry, INDEX_STAGES)
+        self._documents = Counter("fraud_documents", "outcomes stored in OpenSearch", registry=registry)
+        self._rejected = _labelled(
+            "fraud_documents_rejected", "outcomes that became dead letters", "reason", get_args(Reason), registry
+        )
+
+    def batch(self, stored: int, rejected: Mapping[str, int]) -> None:
+        """Count a batch: how many are stored, and how many became dead letters, by reason; and its stages."""
+        self.stages.done()
+        self._documents.inc(stored)
+        for reason, count in rejected.items():
+            self._rejected[reason].inc(count)
+
+
+def build_info(
+    registry: CollectorRegistry, *, role: str, version: str, model: str, ruleset: str, feature_set: str
+) -> None:
+    """Tell what is in force in this process; the value is always 1, and what a role does not have is empty."""
+    names = {"role": role, "version": version, "model": model, "ruleset": ruleset, "feature_set": feature_set}
+    gauge = Gauge("fraud_build_info", "versions in force", list(names), registry=registry)
+    gauge.labels(**names).set(1)
+
+
+def _labelled(
+    name: str, documentation: str, label: str, values: Sequence[str], registry: CollectorRegistry
+) -> dict[str, Counter]:
+    """A counter with a child for each value of its label."""
+    counter = Counter(name, documentation, [label], registry=registry)
+    return {value: counter.labels(value) for value in values}

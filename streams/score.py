@@ -8,7 +8,9 @@ is published, and a batch that comes again after a crash is answered with what w
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -25,6 +27,7 @@ from streams.stages import log_batch
 log = structlog.get_logger(__name__)
 
 DEADLINE: Final = "deadline"
+_FRAMES: Final = 6
 # A transaction that nothing can be wrong with.
 _SAMPLE: Final = (
     b'{"transaction_id":"sample","card_id":"sample","amount":1,"currency":"EUR","event_time":1700000000000}'
@@ -91,7 +94,7 @@ class ScoreHandler:
     async def _narrow_down(self, chunks: Sequence[Chunk], problem: Exception) -> None:
         """Process the halves of a batch that failed; a single record has a second chance before it is condemned."""
         count = sum(len(chunk.records) for chunk in chunks)
-        log.warning("batch_failed", records=count, problem=type(problem).__name__, exc_info=problem)
+        log.warning("batch_failed", records=count, problem=type(problem).__name__, at=_places(problem))
         if count > 1:
             for half in _halves(chunks, count // 2):
                 await self.process(half)
@@ -116,14 +119,19 @@ class ScoreHandler:
         """Dead-letter the one record of a chunk, if it is the record's fault."""
         self._scorer.prove(Incoming(Decoder(None).decode(_SAMPLE), chunk.partition, 0, 1_700_000_000_000))
         (message,) = chunk.records
-        offset = offset_of(message)
-        log.error("poison", partition=chunk.partition, offset=offset, problem=type(problem).__name__, exc_info=problem)
-        # The text of an unknown error may quote the record.
-        error = DecodeError("poison", f"scoring it fails: {type(problem).__name__}")
+        offset, what = offset_of(message), type(problem).__name__
+        log.error("poison", partition=chunk.partition, offset=offset, problem=what, at=_places(problem))
+        error = DecodeError("poison", f"scoring it fails: {what}")
         letter = self._reader.dead(message, chunk.partition, error)
         await self._publisher.publish([letter])
         await self._scorer.pass_over(chunk.partition, offset)
         self._metrics.batch([], Intake([], {"poison": 1}, 0, [letter]))
+
+
+def _places(problem: BaseException) -> list[str]:
+    """Where it was raised, outermost first; not what it says, for the text of an unknown error may quote the record."""
+    frames = traceback.extract_tb(problem.__traceback__)
+    return [f"{Path(frame.filename).stem}.{frame.name}:{frame.lineno}" for frame in frames[-_FRAMES:]]
 
 
 def _halves(chunks: Sequence[Chunk], first: int) -> tuple[list[Chunk], list[Chunk]]:

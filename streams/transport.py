@@ -9,7 +9,7 @@ import faust
 from faust.transport import base
 from faust.transport.drivers import aiokafka
 
-from streams.delivery import FAUST_LOG, Assigned, BatchConsumer, unused
+from streams.delivery import FAUST_LOG, Assigned, BatchConsumer, Progressed, unused
 
 
 class _NoProducer(base.Producer):
@@ -39,6 +39,7 @@ class BatchApp(faust.App):
         on_assigned: called with partition -> committed offset before records of an assignment flow.
         on_failure: called on the loop with an error that cannot heal.
         on_stopped: called once the last batch is done and the group is left.
+        on_progress: called every few seconds, in the poll thread.
     """
 
     logger = FAUST_LOG
@@ -52,6 +53,7 @@ class BatchApp(faust.App):
         on_assigned: Assigned,
         on_failure: Callable[[BaseException], None],
         on_stopped: Callable[[], Awaitable[None]],
+        on_progress: Progressed,
     ) -> None:
         super().__init__(
             name,
@@ -76,6 +78,7 @@ class BatchApp(faust.App):
                 "assigned_hook": staticmethod(on_assigned),
                 "failed_hook": staticmethod(on_failure),
                 "stopped_hook": staticmethod(on_stopped),
+                "progress_hook": staticmethod(on_progress),
             },
         )
 

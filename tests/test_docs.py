@@ -10,7 +10,6 @@ from typing import Any, get_args
 import msgspec
 import pytest
 import typer.main
-from prometheus_client import CollectorRegistry
 
 from features import errors
 from features.catalogue import FEATURES
@@ -19,8 +18,11 @@ from fraudstream.cli import app
 from scoring.outcome import Fraud, Outcome
 from sinks.deadletter import DeadLetter, Reason
 from sinks.topics import topic_configs
-from streams.metrics import RoleMetrics, ScoreMetrics
+from streams.health import Health
+from streams.metrics import IndexMetrics, ScoreMetrics, build_info
+from streams.observed import State
 from streams.settings import PREFIX, Settings
+from streams.stages import INDEX_STAGES, SCORE_STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -170,10 +172,27 @@ def test_every_exit_code_has_its_row():
 
 
 def test_the_metrics_are_those_of_the_code():
-    registry = CollectorRegistry()
-    RoleMetrics(registry)
-    ScoreMetrics(registry)
-    served = {f"{metric.name}{'_total' * (metric.type == 'counter')}" for metric in registry.collect()}
+    roles = [Health("score"), Health("index")]
+    ScoreMetrics(roles[0].registry)
+    IndexMetrics(roles[1].registry)
+    build_info(roles[0].registry, role="score", version="", model="", ruleset="", feature_set="")
+    families = [family for role in roles for family in role.registry.collect() if family.name.startswith("fraud_")]
+    served = {f"{family.name}{'_total' * (family.type == 'counter')}" for family in families}
     cells = first_cells(section("docs/operations.md", "Health and metrics"))
 
-    assert {name for cell in cells for name in SPAN.findall(cell)} == served
+    assert {name for cell in cells for name in SPAN.findall(cell) if name.startswith("fraud_")} == served
+
+
+def test_the_stages_are_those_of_the_code():
+    cells = first_cells(section("docs/operations.md", "Health and metrics"))
+    named = [name for cell in cells for name in SPAN.findall(cell)]
+
+    assert [name for name in named if name in {*SCORE_STAGES, *INDEX_STAGES}] == list(
+        dict.fromkeys((*SCORE_STAGES, *INDEX_STAGES))
+    )
+
+
+def test_the_states_of_health_are_those_of_the_code():
+    cells = first_cells(section("docs/operations.md", "Health and metrics"))
+
+    assert {f"`{state}`" for state in get_args(State)} <= set(cells)

@@ -17,6 +17,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from features.errors import ConfigError, IndexingError, ServerUnavailable
+from features.outage import Outage
 from sinks import index_template
 from sinks.bulk import BulkWriter, back_off
 from sinks.documents import Document, outcome_document
@@ -59,7 +60,8 @@ def scored(prefix, number, score, **fields):
 
 
 def write(client, prefix, documents, **options):
-    writer = BulkWriter(client, partial(setup_index, client, prefix), max_wait_s=0.5, **options)
+    away = Outage("opensearch", "FRAUD_OPENSEARCH_URL")
+    writer = BulkWriter(client, partial(setup_index, client, prefix), away, max_wait_s=0.5, **options)
     return asyncio.run(asyncio.wait_for(writer.write(documents), DEADLINE_S))
 
 
@@ -244,13 +246,15 @@ def test_an_outage_is_waited_for(ready, proxy, prefix):
     client = connect(proxy.url)
     proxy.stop()
     with capture_logs() as logged, ThreadOf(write, client, prefix, [document(prefix, 1)]) as writing:
-        wait_until(lambda: len(logged) >= 3)
+        wait_until(lambda: logged)
         proxy.start()
     assert writing.result == []
     assert len(stored(ready, prefix)) == 1
-    assert {entry["event"] for entry in logged} == {"opensearch_waits"}
-    assert [entry["attempt"] for entry in logged] == list(range(1, len(logged) + 1))
-    assert all("FRAUD_OPENSEARCH_URL" in entry["reason"] and entry["pause_s"] > 0 for entry in logged)
+    went, came = logged
+    assert (went["event"], went["variable"]) == ("opensearch_away", "FRAUD_OPENSEARCH_URL")
+    assert "does not answer" in went["problem"]
+    assert came["event"] == "opensearch_back"
+    assert came["after_s"] > 0
 
 
 def test_after_an_outage_the_template_is_there_again(ready, proxy, prefix):
@@ -341,7 +345,7 @@ def test_what_cannot_heal_is_an_error_that_names_the_variable(proxy, prefix, sai
 
 def test_waiting_ends_when_told():
     async def never():
-        async for attempt in back_off(max_wait_s=0.1, give_up_s=0.5):
+        async for attempt in back_off(Outage("opensearch", "X"), max_wait_s=0.1, give_up_s=0.5):
             with attempt:
                 raise ServerUnavailable("FRAUD_OPENSEARCH_URL: away")
 

@@ -9,10 +9,13 @@ import time
 
 import pytest
 from confluent_kafka import Message
+from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from features.errors import ConfigError, ServerUnavailable
+from features.outage import Outage
 from streams.index import IndexHandler
+from streams.metrics import IndexMetrics
 from streams.role import Chunk
 from streams.settings import Settings
 from tests.opensearch_proxy import DROP, Proxy
@@ -68,6 +71,16 @@ def chunk(values, partition=0):
     return Chunk(TOPIC, partition, records)
 
 
+def handler_of(settings, on_rejected):
+    return IndexHandler(
+        settings,
+        on_rejected,
+        lambda: NOW_MS,
+        metrics=IndexMetrics(CollectorRegistry()),
+        outage=Outage("opensearch", "FRAUD_OPENSEARCH_URL"),
+    )
+
+
 def indexed(settings, *batches):
     """Run the role over batches of chunks; what it rejected."""
     taken = []
@@ -76,7 +89,7 @@ def indexed(settings, *batches):
         taken.extend(items)
 
     async def run():
-        handler = IndexHandler(settings, on_rejected, lambda: NOW_MS)
+        handler = handler_of(settings, on_rejected)
         await handler.start()
         await handler.assigned({0: None})
         for batch in batches:
@@ -140,7 +153,7 @@ def test_a_rejected_record_that_finds_no_place_ends_the_batch(settings):
         raise NoPlaceError
 
     async def run():
-        handler = IndexHandler(settings, refuse, lambda: NOW_MS)
+        handler = handler_of(settings, refuse)
         await handler.start()
         try:
             await handler.process([chunk([b"garbage"])])
@@ -171,7 +184,7 @@ def test_start_waits_for_a_server_that_comes_later(servers, prefix, opensearch_c
             opener.start()
             assert indexed(make_settings(proxy.url, prefix), [chunk([outcome(0)])]) == []
             opener.join()
-    assert logged[0]["setting"] == "FRAUD_OPENSEARCH_URL"
+    assert logged[0]["variable"] == "FRAUD_OPENSEARCH_URL"
     assert len(stored(opensearch_client, prefix)) == 1
 
 
@@ -191,7 +204,7 @@ def test_a_wrong_url_is_a_wrong_setting():
 
 def test_an_outage_can_be_cancelled(servers, prefix):
     async def run(proxy):
-        handler = IndexHandler(make_settings(proxy.url, prefix), never, lambda: NOW_MS)
+        handler = handler_of(make_settings(proxy.url, prefix), never)
         await handler.start()
         proxy.stop()
         with pytest.raises(TimeoutError):

@@ -151,7 +151,7 @@ def run(servers: Stack, pipeline: Pipeline) -> dict[str, Place]:
         send(pipeline, strange())
         # The score role does not notice that OpenSearch is gone.
         wait_acknowledged(pipeline)
-        wait_until(lambda: "opensearch_waits" in index.log())
+        wait_until(lambda: "opensearch_away" in index.log())
     finally:
         servers.restart("opensearch")
     last = outcome(1, transaction_id="last")
