@@ -3,11 +3,12 @@
 # ruff: noqa: PLC0415 - what is heavy is imported by the command that needs it, so that --help answers at once
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 if TYPE_CHECKING:
+    from sinks.topics import TopicChange
     from streams.settings import Settings
 
 
@@ -17,10 +18,19 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def setup() -> None:
+def setup(
+    *,
+    grow: Annotated[
+        bool,
+        typer.Option(
+            "--grow",
+            help="Give topics that have fewer partitions than FRAUD_PARTITIONS more; then run: fraudstream replay",
+        ),
+    ] = False,
+) -> None:
     """Make the topics and the index template; called again, it changes nothing.
 
-    Needs FRAUD_KAFKA_BOOTSTRAP and FRAUD_OPENSEARCH_URL.
+    Needs FRAUD_KAFKA_BOOTSTRAP and FRAUD_OPENSEARCH_URL. Before --grow, stop the score roles.
 
     Example: fraudstream setup
     """
@@ -35,16 +45,27 @@ def setup() -> None:
         partitions=settings.partitions,
         replication_factor=settings.replication_factor,
         grace_ms=settings.grace_s * 1000,
+        grow=grow,
     )
     for change in changes:
-        configured = ", ".join(f"{name}={value}" for name, value in change.configured.items())
-        typer.echo(f"topic {change.topic}: {'created' if change.created else configured or 'as it should be'}")
+        typer.echo(f"topic {change.topic}: {_said(change, settings.partitions)}")
+    if any(change.grown_from for change in changes):
+        typer.echo("cards have moved: with the score roles stopped, run: fraudstream replay")
     client = opensearch_client(settings)
     try:
         setup_index(client, settings.index_prefix)
     finally:
         client.close()
     typer.echo(f"index template {settings.index_prefix}processed_transactions: as it should be")
+
+
+def _said(change: TopicChange, partitions: int) -> str:
+    if change.created:
+        return "created"
+    said = [f"{name}={value}" for name, value in change.configured.items()]
+    if change.grown_from:
+        said.append(f"grown from {change.grown_from} to {partitions} partitions")
+    return ", ".join(said) or "as it should be"
 
 
 def score() -> None:
@@ -88,9 +109,15 @@ def _run(role: Literal["score", "index"]) -> None:
 
 def logged_settings() -> Settings:
     """The settings in force, and logging set up as they say."""
+    from pydantic import SecretStr
+
     from fraudstream.logs import configure_logging
     from streams.settings import load_settings
 
     settings = load_settings()
-    configure_logging(settings.log_level)
+    # URLs hold passwords too: those are found by their form.
+    secrets = [
+        value.get_secret_value() for name, value in settings if isinstance(value, SecretStr) and "url" not in name
+    ]
+    configure_logging(settings.log_level, [part for secret in secrets for part in secret.split(",")])
     return settings

@@ -1,4 +1,4 @@
-"""The feature store: rebuild it, and prove that it serves what training sees."""
+"""The feature store: prove that it serves what training sees."""
 
 # ruff: noqa: PLC0415 - what is heavy is imported by the command that needs it, so that --help answers at once
 from __future__ import annotations
@@ -21,38 +21,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    for command in (replay, parity):
-        app.command()(command)
-
-
-def replay() -> None:
-    """Rebuild the feature store from the topic, publishing nothing; stop the score roles first.
-
-    Every history is forgotten and made anew from one week plus grace before the first record still to be scored. Needs
-    FRAUD_KAFKA_BOOTSTRAP and FRAUD_REDIS_URL. Interrupted, it is simply run again.
-
-    Example: fraudstream replay
-    """
-    settings = logged_settings()
-    from streams.brokers import wait_for_topics
-    from streams.replay import rebuild_all
-    from streams.roles import TRANSACTIONS, make_state
-
-    topic = settings.topic(TRANSACTIONS)
-
-    async def run() -> int:
-        await wait_for_topics(settings, [topic])
-        state = make_state(settings)
-        await state.store.start()
-        try:
-            with progress("replay") as show:
-                return await rebuild_all(
-                    settings, topic=topic, store=state.store, rebuilder=state.rebuilder, progress=show
-                )
-        finally:
-            await state.store.stop()
-
-    typer.echo(f"rebuilt up to the {asyncio.run(run()):,} records that were scored")
+    app.command()(parity)
 
 
 def parity(

@@ -8,12 +8,29 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 Show = Callable[[int, int | None], None]
 """Takes how much is done so far, and of how much; None: not known."""
 
 _LINE_EVERY_S = 5.0
+
+
+class _Rate(ProgressColumn):
+    """How many a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:,.0f}/s")
 
 
 @contextmanager
@@ -23,7 +40,10 @@ def progress(title: str) -> Iterator[Show]:
     if not console.is_terminal:
         yield _lines(title)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )  # fmt: skip
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
@@ -31,13 +51,15 @@ def progress(title: str) -> Iterator[Show]:
 
 def _lines(title: str) -> Show:
     """A line on stderr at most every few seconds: short work stays silent."""
-    last_s = time.monotonic()
+    began_s = last_s = time.monotonic()
 
     def show(done: int, total: int | None) -> None:
         nonlocal last_s
         now_s = time.monotonic()
         if now_s - last_s >= _LINE_EVERY_S:
             last_s = now_s
-            sys.stderr.write(f"{title}: {done:,}{'' if total is None else f' of {total:,}'}\n")
+            rate = done / (now_s - began_s)
+            left = "" if total is None or not rate else f", {max(total - done, 0) / rate:,.0f} s left"
+            sys.stderr.write(f"{title}: {done:,}{'' if total is None else f' of {total:,}'}, {rate:,.0f}/s{left}\n")
 
     return show

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from features.errors import PublishError
 from sinks.kafka_problems import KafkaProblems
+from sinks.kafka_refusals import refusal_of
 
 _POLL_S: Final = 0.1
 _FLUSH_S: Final = 10.0
@@ -61,7 +62,8 @@ class _Pending:
         if self.error is None:
             self.future.set_result(None)
         else:
-            self.future.set_exception(PublishError(f"Kafka did not take a record: {self.error.str()}"))
+            said = f"Kafka did not take a record: {self.error.str()}"
+            self.future.set_exception(refusal_of(self.error) or PublishError(said))
 
 
 class Publisher:
@@ -91,7 +93,12 @@ class Publisher:
         return self._producer
 
     async def publish(self, records: Sequence[Record]) -> None:
-        """Publish and wait for every acknowledgement; raises PublishError when one record is refused."""
+        """Publish and wait for every acknowledgement.
+
+        Raises:
+            PublishError: a record is refused.
+            ConfigError: this user may not write there.
+        """
         if not records:
             return
         pending = _Pending(len(records))

@@ -15,6 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it re-expor
     ClusterMetadata,
     ConfigEntry,
     ConfigResource,
+    NewPartitions,
     NewTopic,
     ResourceType,
 )
@@ -22,6 +23,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_expone
 
 from features.errors import ConfigError, ServerUnavailable
 from features.windows import WEEK_MS
+from sinks.kafka_refusals import Refusals, refusal_of
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +38,7 @@ _DAY_MS: Final = 86_400_000
 _FOR_EVER: Final = "-1"
 _BOOTSTRAP: Final = "FRAUD_KAFKA_BOOTSTRAP"
 
-_AWAY: Final = frozenset(
+AWAY: Final = frozenset(
     {
         KafkaError._TRANSPORT,  # noqa: SLF001 - librdkafka's own codes are public under these names only
         KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
@@ -45,14 +47,6 @@ _AWAY: Final = frozenset(
         KafkaError.REQUEST_TIMED_OUT,
         KafkaError.BROKER_NOT_AVAILABLE,
         KafkaError.NOT_CONTROLLER,
-    }
-)
-_REFUSED: Final = frozenset(
-    {
-        KafkaError._AUTHENTICATION,  # noqa: SLF001
-        KafkaError.SASL_AUTHENTICATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
     }
 )
 
@@ -64,11 +58,13 @@ class TopicChange(msgspec.Struct, frozen=True):
         topic: full name.
         created: whether it was missing.
         configured: settings of an existing topic that fell short of the contract, with their new values.
+        grown_from: how many partitions it had, where it was given more; else 0.
     """
 
     topic: str
     created: bool
     configured: dict[str, str]
+    grown_from: int = 0
 
 
 def retention_ms(grace_ms: int) -> int:
@@ -106,6 +102,7 @@ def ensure_topics(
     partitions: int,
     replication_factor: int,
     grace_ms: int,
+    grow: bool = False,
     timeout_s: float = 15.0,
 ) -> list[TopicChange]:
     """Make the topics that are missing; called again, it changes nothing.
@@ -116,6 +113,7 @@ def ensure_topics(
         partitions: of every topic: in and out must have the same number.
         replication_factor: of the topics that are made.
         grace_ms: lateness up to which windows are exact; transactions are kept longer than two windows plus this.
+        grow: give topics with fewer partitions more, which moves cards; else they are refused.
         timeout_s: longest wait for each answer.
 
     Raises:
@@ -124,25 +122,28 @@ def ensure_topics(
     """
     wanted = {f"{prefix}{name}": config for name, config in topic_configs(grace_ms).items()}
     with mapped_errors():
-        refusals: list[KafkaError] = []
+        refusals = Refusals()
         # librdkafka tells of refused credentials here alone; to the caller it only times out.
-        config: dict[str, Any] = {**kafka, "error_cb": refusals.append, "log_level": "0"}
+        config: dict[str, Any] = {**kafka, "error_cb": refusals, "log_level": "0"}
         admin = AdminClient(config)
         metadata = _metadata(admin, refusals, timeout_s)
+        grown = _to_grow(metadata, wanted, partitions) if grow else {}
         for topic in wanted:
-            _check_partitions(metadata, topic, prefix, partitions)
+            if topic not in grown:
+                _check_partitions(metadata, topic, prefix, partitions)
         missing = [topic for topic in wanted if topic not in metadata.topics]
         created = _create(admin, {topic: wanted[topic] for topic in missing}, partitions, replication_factor, timeout_s)
-        if missing:
+        _grow(admin, grown, partitions, timeout_s)
+        if missing or grown:
             # Made is not yet known everywhere: who comes next must find them. And another setup may have made some.
-            metadata = _known_everywhere(admin, wanted, timeout_s)
+            metadata = _known_everywhere(admin, wanted, grown, partitions, timeout_s)
             for topic in wanted:
                 _check_partitions(metadata, topic, prefix, partitions)
         changes = [TopicChange(topic, created=True, configured={}) for topic in created]
         for topic, config in wanted.items():
             if topic not in created:
                 configured = _reconfigure(admin, topic, config, timeout_s)
-                changes.append(TopicChange(topic, created=False, configured=configured))
+                changes.append(TopicChange(topic, created=False, configured=configured, grown_from=grown.get(topic, 0)))
     return changes
 
 
@@ -154,24 +155,26 @@ def mapped_errors() -> Iterator[None]:
     except KafkaException as exc:
         error = exc.args[0]
         code, text = error.code(), error.str()
-        if code in _AWAY:
+        if code in AWAY:
             raise ServerUnavailable(f"{_BOOTSTRAP}: Kafka does not answer there ({text}); is it running?") from exc
-        if code in _REFUSED:
-            raise ConfigError(f"FRAUD_KAFKA_SASL_* or FRAUD_KAFKA_SSL_*: Kafka refuses this user ({text})") from exc
+        if refusal := refusal_of(error):
+            raise refusal from exc
         if code == KafkaError.INVALID_REPLICATION_FACTOR:
             raise ConfigError(f"FRAUD_REPLICATION_FACTOR: more than there are brokers ({text})") from exc
         raise ConfigError(f"FRAUD_KAFKA_*: {text}") from exc
 
 
-def _metadata(admin: AdminClient, refusals: list[KafkaError], timeout_s: float) -> ClusterMetadata:
+def _metadata(admin: AdminClient, refusals: Refusals, timeout_s: float) -> ClusterMetadata:
     try:
         return admin.list_topics(timeout=timeout_s)
-    except KafkaException as exc:
-        refused = next((error for error in refusals if error.code() in _REFUSED), None)
-        raise (exc if refused is None else KafkaException(refused)) from exc
+    except KafkaException:
+        refusals.check(admin)
+        raise
 
 
-def _known_everywhere(admin: AdminClient, topics: Collection[str], timeout_s: float) -> ClusterMetadata:
+def _known_everywhere(
+    admin: AdminClient, topics: Collection[str], grown: Collection[str], partitions: int, timeout_s: float
+) -> ClusterMetadata:
     resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in topics]
     for attempt in Retrying(
         retry=retry_if_exception(_is_unknown_topic),
@@ -183,7 +186,8 @@ def _known_everywhere(admin: AdminClient, topics: Collection[str], timeout_s: fl
             for described in admin.describe_configs(resources, request_timeout=timeout_s).values():
                 described.result(timeout_s)
             metadata = admin.list_topics(timeout=timeout_s)
-            if not metadata.topics.keys() >= set(topics):
+            short = [topic for topic in grown if len(metadata.topics[topic].partitions) < partitions]
+            if short or not metadata.topics.keys() >= set(topics):
                 raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
     return metadata
 
@@ -197,10 +201,27 @@ def _check_partitions(metadata: ClusterMetadata, topic: str, prefix: str, partit
     found = metadata.topics.get(topic)
     if found is not None and len(found.partitions) != partitions:
         there = len(found.partitions)
+        more = there < partitions
         raise ConfigError(
-            f"FRAUD_PARTITIONS is {partitions}, but the topic {topic} has {there}; set FRAUD_PARTITIONS={there}, "
-            f"or use other topics by FRAUD_TOPIC_PREFIX (now {prefix!r})"
+            f"FRAUD_PARTITIONS is {partitions}, but the topic {topic} has {there}"
+            f"{'' if more else ', and a topic cannot shrink'}; set FRAUD_PARTITIONS={there}, or use other topics by "
+            f"FRAUD_TOPIC_PREFIX (now {prefix!r}){', or give it more: fraudstream setup --grow' if more else ''}"
         )
+
+
+def _to_grow(metadata: ClusterMetadata, topics: Collection[str], partitions: int) -> dict[str, int]:
+    """Topics with fewer partitions than wanted, and how many they have."""
+    there = {topic: len(metadata.topics[topic].partitions) for topic in topics if topic in metadata.topics}
+    return {topic: count for topic, count in there.items() if count < partitions}
+
+
+def _grow(admin: AdminClient, grown: Mapping[str, int], partitions: int, timeout_s: float) -> None:
+    if not grown:
+        return
+    wanted = [NewPartitions(topic, partitions) for topic in grown]
+    for topic, done in admin.create_partitions(wanted, request_timeout=timeout_s).items():
+        done.result(timeout_s)
+        log.warning("topic_grown", topic=topic, partitions=partitions, before=grown[topic])
 
 
 def _create(

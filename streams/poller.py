@@ -19,6 +19,7 @@ from features.errors import ConfigError, StoreError
 from sinks.kafka_problems import KafkaProblems
 from sinks.kafka_refusals import refusal_of
 from streams.lag import INTERVAL_MS, Progress, read_statistics
+from streams.offsets import HEALS, NOT_OURS, committed_offsets
 from streams.role import Chunk
 
 log = structlog.get_logger(__name__)
@@ -27,23 +28,7 @@ _POLL_S: Final = 0.01
 _MAX_CONSUME: Final = 1000
 _WEIGHED_BYTES: Final = 4096
 _FULL_WAIT_S: Final = 0.5
-_OFFSET_TIMEOUT_S: Final = 10.0
 _END_TIMEOUT_S: Final = 1.0
-
-# Answers to a commit that say the partitions are no longer ours: the new owner reads the records again.
-_NOT_OURS: Final = frozenset({
-    KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS,
-    KafkaError._STATE, KafkaError._NO_OFFSET, KafkaError.FENCED_INSTANCE_ID,  # noqa: SLF001 - librdkafka's own codes
-})  # fmt: skip
-
-
-# Errors that a consumer gets over by itself.
-_HEALS: Final = frozenset({
-    KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT,  # noqa: SLF001 - librdkafka's own codes
-    KafkaError._RESOLVE, KafkaError._MAX_POLL_EXCEEDED, KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - as above
-    KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.NOT_COORDINATOR,
-})  # fmt: skip
 
 
 class Listener(Protocol):
@@ -184,7 +169,7 @@ class Poller(threading.Thread):
 
     def _check(self, error: KafkaError) -> None:
         """A broker that is away heals; anything fatal does not."""
-        if error.fatal() or not (error.retriable() or error.code() in _HEALS):
+        if error.fatal() or not (error.retriable() or error.code() in HEALS):
             raise KafkaException(error)
         self._problems(error)
 
@@ -218,7 +203,7 @@ class Poller(threading.Thread):
         if error is None:
             self._acknowledged.update({o.partition: o.offset for o in offsets if o.partition in self._acknowledged})
             return
-        if error.code() in _NOT_OURS:
+        if error.code() in NOT_OURS:
             return
         log.warning("offset_commit_failed", problem=error.str())
         with self._lock:
@@ -252,7 +237,7 @@ class Poller(threading.Thread):
     # -- rebalances -------------------------------------------------------------------------------------------------
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        committed = {p.partition: p.offset for p in consumer.committed(partitions, timeout=_OFFSET_TIMEOUT_S)}
+        committed = committed_offsets(consumer, partitions, self._check, self._stopping)
         for partition in partitions:
             partition.offset = committed[partition.partition]
         consumer.assign(partitions)

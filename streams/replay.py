@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
-import structlog
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+import msgspec
+from confluent_kafka import Consumer, TopicPartition
 
-from features.errors import ServerUnavailable
+from features.errors import ConfigError
 from features.store import OnlineStore
-from streams.rebuild import Rebuilder
+from sinks.topics import mapped_errors
+from streams.homes import HomesNote
+from streams.rebuild import Rebuilder, Tally
+from streams.rehome import Rehomer
 from streams.settings import Settings
-
-log = structlog.get_logger(__name__)
+from streams.topic_reader import ask_kafka, in_thread, reading
 
 _REQUEST_S = 30.0
 
+Show = Callable[[int, int | None], None]
 
-async def rebuild_all(
-    settings: Settings,
-    *,
-    topic: str,
-    store: OnlineStore,
-    rebuilder: Rebuilder,
-    progress: Callable[[int, int | None], None],
-) -> int:
-    """Forget every partition's histories and rebuild them up to what the score role has committed.
+
+class Replayed(msgspec.Struct, frozen=True):
+    """What a replay did.
+
+    Attributes:
+        tally: records and cards.
+        partitions: that were rebuilt.
+        moved: whether all partitions were read together, because cards had moved.
+    """
+
+    tally: Tally
+    partitions: int
+    moved: bool
+
+
+class Replay:
+    """Rebuilds partitions, or all of them.
 
     The partitions are claimed: a score role that runs meanwhile ends with exit code 75 and writes nothing.
 
@@ -35,29 +45,81 @@ async def rebuild_all(
         topic: the transactions.
         store: whose histories are forgotten and rebuilt.
         rebuilder: over the same store.
-        progress: takes partitions done and partitions in all.
-
-    Returns:
-        Records up to which the store is rebuilt, over all partitions.
+        rehomer: the same.
+        note: of changes of the number of partitions.
     """
-    committed = await asyncio.to_thread(_committed, settings, topic)
-    for done, (partition, offset) in enumerate(committed.items()):
-        progress(done, len(committed))
-        await store.claim(partition)
-        forgotten = await store.forget(partition)
-        log.info("histories_forgotten", partition=partition, cards=forgotten)
-        await rebuilder.catch_up(partition, offset)
-    progress(len(committed), len(committed))
-    return sum(committed.values())
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        topic: str,
+        store: OnlineStore,
+        rebuilder: Rebuilder,
+        rehomer: Rehomer,
+        note: HomesNote,
+    ) -> None:
+        self._settings, self._topic, self._store = settings, topic, store
+        self._rebuilder, self._rehomer, self._note = rebuilder, rehomer, note
+
+    async def run(self, only: Collection[int], *, moved: bool, progress: Show) -> Replayed:
+        """Forget histories and rebuild them up to what the score role has committed.
+
+        Args:
+            only: partitions to rebuild; none: all.
+            moved: read all partitions together, as after a change of their number, also where nothing tells of one.
+            progress: takes records read and records in all.
+
+        Raises:
+            ConfigError: cards have moved, so single partitions cannot be rebuilt; or there is no such partition.
+        """
+        committed = await in_thread(lambda: committed_offsets(self._settings, self._topic))
+        if unknown := sorted(set(only) - committed.keys()):
+            raise ConfigError(
+                f"--partition {unknown[0]}: the topic {self._topic} has {len(committed)} (FRAUD_PARTITIONS)"
+            )
+        built_for = await self._store.built_for()
+        changed = built_for not in {None, len(committed)} and built_for != 0
+        unfinished = built_for == 0
+        if moved or changed or unfinished or (await in_thread(self._note.read)).since:
+            if only:
+                raise ConfigError(
+                    "--partition: the number of partitions changed not long ago, so that the records of a card lie in "
+                    "several; rebuild all: fraudstream replay"
+                )
+            tally = await self._rehomer.run(committed, changed=changed, progress=progress)
+            return Replayed(tally, len(committed), moved=True)
+        wanted = {p: end for p, end in committed.items() if not only or p in only}
+        return Replayed(await self._rebuild(wanted, progress), len(wanted), moved=False)
+
+    async def _rebuild(self, wanted: dict[int, int], progress: Show) -> Tally:
+        total = await in_thread(lambda: self._total(wanted))
+        done, tally = 0, Tally()
+
+        def count(offsets: int) -> None:
+            nonlocal done
+            done += offsets
+            progress(done, total)
+
+        for partition, end in wanted.items():
+            part = await self._rebuilder.rebuild(partition, end, count)
+            tally.add(part)
+        return tally
+
+    def _total(self, wanted: dict[int, int]) -> int:
+        with reading(self._settings.kafka(), self._topic) as reader:
+            return sum(len(self._rebuilder.reach(reader, p, end)) for p, end in wanted.items())
 
 
-def _committed(settings: Settings, topic: str) -> dict[int, int]:
-    """Partition -> first offset still to be scored, 0 where none was."""
-    consumer = Consumer({**settings.kafka(), "group.id": settings.group("score"), "enable.auto.commit": False})
+def committed_offsets(settings: Settings, topic: str) -> dict[int, int]:
+    """Partition -> first offset still to be scored, 0 where none was; blocks."""
+    with mapped_errors():
+        consumer = Consumer(
+            {**settings.kafka(), "group.id": settings.group("score"), "enable.auto.commit": False, "log_level": 0}
+        )
     try:
         wanted = [TopicPartition(topic, partition) for partition in range(settings.partitions)]
-        return {p.partition: max(p.offset, 0) for p in consumer.committed(wanted, timeout=_REQUEST_S)}
-    except KafkaException as exc:
-        raise ServerUnavailable(f"FRAUD_KAFKA_BOOTSTRAP: {exc.args[0].str()}") from exc
+        answer = ask_kafka(lambda: consumer.committed(wanted, timeout=_REQUEST_S))
+        return {p.partition: max(p.offset, 0) for p in answer}
     finally:
         consumer.close()

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
-from prometheus_client import CollectorRegistry
 
+from features.catalogue import FEATURE_SET
 from features.decode import Decoder
 from features.errors import ConfigError
-from features.store import OnlineStore, connect
+from features.outage import Outage
+from features.redis_link import connect
+from features.store import OnlineStore
 from features.windows import WEEK_MS
 from scoring.model import Model
 from sinks.deadletter import dead_letter
 from sinks.publisher import Publisher, Record
 from streams.cards import CardState
-from streams.decisions import Decisions, Limits
+from streams.decisions import NO_RULES, Decisions, Limits
+from streams.health import Health
+from streams.homes import HomesNote
 from streams.index import IndexHandler, Rejected
 from streams.intake import Reader, offset_of
-from streams.metrics import ScoreMetrics
-from streams.rebuild import Rebuilder
+from streams.metrics import IndexMetrics, ScoreMetrics, build_info
+from streams.rebuild import Rebuilder, Source
+from streams.rehome import Rehomer
+from streams.rescore import Rescorer
 from streams.role import Handler
 from streams.score import ScoreHandler
+from streams.scorer import Scorer
 from streams.settings import Settings
 
 Role = Literal["score", "index"]
@@ -33,19 +41,28 @@ TRANSACTIONS: Final = "transactions"
 PROCESSED: Final = "processed_transactions"
 DEAD_LETTERS: Final = "transactions.dlq"
 
+_REDIS_TIMEOUT_S: Final = 5.0
+# How long Redis may take before a batch is scored without it, where no deadline is set and the policy is to degrade.
+_PATIENCE_S: Final = 1.0
+
 SOURCES: Final[dict[Role, str]] = {"score": TRANSACTIONS, "index": PROCESSED}
 
 
-def make_handler(role: Role, settings: Settings, registry: CollectorRegistry) -> Handler:
+def make_handler(role: Role, settings: Settings, health: Health) -> Handler:
     """The handler of a role; raises FraudstreamError where a setting or the model cannot be used."""
-    makers: dict[Role, Callable[[Settings, CollectorRegistry], Handler]] = {"score": _score, "index": _index}
-    return makers[role](settings, registry)
+    makers: dict[Role, Callable[[Settings, Health], Handler]] = {"score": _score, "index": _index}
+    return makers[role](settings, health)
 
 
 def limits_of(settings: Settings) -> Limits:
     """What the windows depend on."""
     grace_ms = settings.grace_s * 1000
-    return Limits(retention_ms=WEEK_MS + grace_ms, grace_ms=grace_ms, clock_skew_ms=settings.clock_skew_s * 1000)
+    return Limits(
+        retention_ms=WEEK_MS + grace_ms,
+        grace_ms=grace_ms,
+        clock_skew_ms=settings.clock_skew_s * 1000,
+        hot_card_records=settings.hot_card_records,
+    )
 
 
 class State(msgspec.Struct, frozen=True):
@@ -54,59 +71,112 @@ class State(msgspec.Struct, frozen=True):
     store: OnlineStore
     cards: CardState
     rebuilder: Rebuilder
+    rehomer: Rehomer
+    note: HomesNote
 
 
-def make_state(settings: Settings) -> State:
-    """The online feature store and what applies records to it."""
+def source_of(settings: Settings) -> Source:
+    """Where the records of the histories come from."""
     limits = limits_of(settings)
+    return Source(
+        settings.kafka(),
+        topic=settings.topic(TRANSACTIONS),
+        dead_letters=settings.topic(DEAD_LETTERS),
+        partitions=settings.partitions,
+        retention_ms=limits.retention_ms,
+        clock_skew_ms=limits.clock_skew_ms,
+    )
+
+
+def make_state(settings: Settings, patience_s: float = 0, outage: Outage | None = None) -> State:
+    """The online feature store and what applies records to it.
+
+    Args:
+        settings: where everything is.
+        patience_s: how long a call to Redis may take before it counts as away; 0: it is waited for.
+        outage: told when Redis goes away and comes back.
+    """
+    limits = limits_of(settings)
+    timeout_s = min(patience_s or _REDIS_TIMEOUT_S, _REDIS_TIMEOUT_S)
     store = OnlineStore(
-        connect(settings.redis_url.get_secret_value(), ca_path=settings.redis_ssl_ca),
+        connect(settings.redis_url.get_secret_value(), ca_path=settings.redis_ssl_ca, timeout_s=timeout_s),
         key_prefix=settings.key_prefix,
         ttl_ms=limits.retention_ms,
         startup_wait_s=settings.startup_wait_s,
+        patience_s=patience_s,
+        outage=outage,
     )
     cards = CardState(store, limits)
-    rebuilder = Rebuilder(
-        settings.kafka(),
-        topic=settings.topic(TRANSACTIONS),
-        reader=make_reader(settings),
-        cards=cards,
-        store=store,
-        retention_ms=limits.retention_ms,
+    source = source_of(settings)
+    note = HomesNote(
+        source.kafka,
+        group=settings.group("homes"),
+        topic=source.topic,
+        partitions=source.partitions,
+        reach_ms=source.reach_ms,
     )
-    return State(store, cards, rebuilder)
+    reader = make_reader(settings)
+    rebuilder = Rebuilder(source, reader=reader, cards=cards, store=store, note=note)
+    rehomer = Rehomer(source, reader=reader, cards=cards, store=store, note=note)
+    return State(store, cards, rebuilder, rehomer, note)
+
+
+def make_rescorer(settings: Settings, state: State) -> Rescorer:
+    """Computes past outcomes again; `settings` and `state` with a key prefix of their own."""
+    model = Model.load(Path(settings.model))
+    return Rescorer(
+        source_of(settings),
+        outcomes=settings.topic(PROCESSED),
+        reader=make_reader(settings),
+        store=state.store,
+        cards=state.cards,
+        decisions=Decisions(model, limits_of(settings), settings.topic(TRANSACTIONS)),
+        hot_card_records=settings.hot_card_records,
+    )
 
 
 def make_reader(settings: Settings) -> Reader:
     """Decodes records and finds their home."""
     key = settings.pan_key.get_secret_value().encode()
     return Reader(
-        Decoder(key or None),
+        Decoder(key or None, settings.old_pan_keys()),
         topic=settings.topic(TRANSACTIONS),
         dead_letters=settings.topic(DEAD_LETTERS),
         partitions=settings.partitions,
     )
 
 
-def _score(settings: Settings, registry: CollectorRegistry) -> Handler:
+def _score(settings: Settings, health: Health) -> Handler:
     if settings.rules:
         raise ConfigError("FRAUD_RULES is set, but this version decides by the model alone; unset it")
     source = settings.topic(TRANSACTIONS)
-    state = make_state(settings)
+    degrades = settings.on_store_loss == "degrade"
+    patience_s = settings.deadline_ms / 1000 or _PATIENCE_S
+    state = make_state(settings, patience_s if degrades else 0, health.outages["redis"])
+    model = Model.load(Path(settings.model))
+    _build_info(health, model=model.version, ruleset=NO_RULES, feature_set=FEATURE_SET)
+    metrics = ScoreMetrics(health.registry, health.rebuilding)
+    scorer = Scorer(
+        store=state.store,
+        cards=CardState(state.store, limits_of(settings), metrics),
+        rebuilder=state.rebuilder,
+        decisions=Decisions(model, limits_of(settings), source),
+        sink=settings.topic(PROCESSED),
+        degrades=degrades,
+        now_ms=_now_ms,
+        metrics=metrics,
+    )
     return ScoreHandler(
         reader=make_reader(settings),
-        store=state.store,
-        cards=state.cards,
-        rebuilder=state.rebuilder,
-        decisions=Decisions(Model.load(Path(settings.model)), limits_of(settings), source),
+        scorer=scorer,
         publisher=Publisher(settings.kafka()),
-        sink=settings.topic(PROCESSED),
-        now_ms=_now_ms,
-        metrics=ScoreMetrics(registry),
+        deadline_ms=settings.deadline_ms,
+        metrics=metrics,
     )
 
 
-def _index(settings: Settings, _registry: CollectorRegistry) -> Handler:
+def _index(settings: Settings, health: Health) -> Handler:
+    _build_info(health)
     publisher = Publisher(settings.kafka())
     topic = settings.topic(DEAD_LETTERS)
 
@@ -114,7 +184,20 @@ def _index(settings: Settings, _registry: CollectorRegistry) -> Handler:
         publisher.start()
         await publisher.publish([_rejected(topic, item) for item in items])
 
-    return IndexHandler(settings, on_rejected, _now_ms)
+    return IndexHandler(
+        settings, on_rejected, _now_ms, metrics=IndexMetrics(health.registry), outage=health.outages["opensearch"]
+    )
+
+
+def _build_info(health: Health, *, model: str = "", ruleset: str = "", feature_set: str = "") -> None:
+    build_info(
+        health.registry,
+        role=health.role,
+        version=version("fraudstream"),
+        model=model,
+        ruleset=ruleset,
+        feature_set=feature_set,
+    )
 
 
 def _rejected(topic: str, item: Rejected) -> Record:

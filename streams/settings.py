@@ -52,6 +52,10 @@ class Settings(BaseSettings):
         SecretStr(""),
         description="key of the card-number tokens, at least 32 bytes; without it such records are refused",
     )
+    pan_keys_old: SecretStr = Field(
+        SecretStr(""),
+        description="older keys, whose tokens still find their histories; at least 32 bytes each, joined by commas",
+    )
 
     topic_prefix: str = Field("", pattern=r"^[A-Za-z0-9._-]*$", description="put before every topic name")
     group_prefix: str = Field("fraud", pattern=r"^[A-Za-z0-9._-]+$", description="put before every consumer group")
@@ -66,6 +70,15 @@ class Settings(BaseSettings):
 
     grace_s: int = Field(86_400, ge=0, le=30 * 86_400, description="lateness up to which windows are exact")
     clock_skew_s: int = Field(300, ge=0, le=86_400, description="how far an event time may lie in the future")
+    hot_card_records: int = Field(
+        4096, ge=16, le=1_000_000, description="records that a card's history keeps singly; older ones are folded"
+    )
+    on_store_loss: Literal["wait", "degrade"] = Field(
+        "wait", description="while Redis is out of reach: wait for it, or score without history and repair afterwards"
+    )
+    deadline_ms: int = Field(
+        0, ge=0, description="milliseconds that scoring a batch may take; outcomes beyond are flagged; 0: no limit"
+    )
     max_batch: int = Field(500, ge=1, le=10_000, description="records scored together at most")
     startup_wait_s: Annotated[float, Field(ge=0)] = Field(
         45.0, description="how long a role waits at its start for a server that is away; 0: for ever"
@@ -86,6 +99,20 @@ class Settings(BaseSettings):
         if key and len(key.encode()) < 32:
             raise ValueError(f"{PREFIX}PAN_KEY must be at least 32 bytes; make one with: openssl rand -hex 32")
         return self
+
+    @model_validator(mode="after")
+    def _old_pan_keys_are_keys(self) -> Self:
+        keys = self.old_pan_keys()
+        if keys and not self.pan_key.get_secret_value():
+            raise ValueError(f"{PREFIX}PAN_KEYS_OLD is set, but {PREFIX}PAN_KEY is not: older keys make no tokens")
+        if any(len(key) < 32 or key != key.strip() for key in keys):
+            raise ValueError(f"{PREFIX}PAN_KEYS_OLD: each key must be at least 32 bytes, joined by commas alone")
+        return self
+
+    def old_pan_keys(self) -> list[bytes]:
+        """The older keys of the card-number tokens, in their order."""
+        joined = self.pan_keys_old.get_secret_value()
+        return [key.encode() for key in joined.split(",")] if joined else []
 
     def topic(self, name: str) -> str:
         """A topic's full name."""

@@ -18,9 +18,14 @@ def ensure(servers, unique):
     """`ensure_topics` on the run's broker, under a prefix of its own."""
     kafka = {"bootstrap.servers": servers.env()["FRAUD_KAFKA_BOOTSTRAP"]}
 
-    def call(partitions=3, replication_factor=1, grace_ms=DAY_MS):
+    def call(partitions=3, replication_factor=1, grace_ms=DAY_MS, grow=False):
         return ensure_topics(
-            kafka, prefix=unique, partitions=partitions, replication_factor=replication_factor, grace_ms=grace_ms
+            kafka,
+            prefix=unique,
+            partitions=partitions,
+            replication_factor=replication_factor,
+            grace_ms=grace_ms,
+            grow=grow,
         )
 
     return call
@@ -128,3 +133,18 @@ def test_a_setting_that_librdkafka_cannot_use_is_a_config_error():
 @pytest.mark.parametrize(("grace_ms", "days"), [(0, 15), (1, 16), (DAY_MS, 16), (3 * DAY_MS, 18)])
 def test_retention_grows_with_the_grace_in_whole_days(grace_ms, days):
     assert retention_ms(grace_ms) == days * DAY_MS
+
+
+def test_topics_grow_when_they_are_told_to_and_never_shrink(ensure, existing, kafka_admin, unique):
+    existing(f"{unique}transactions", 2)
+    with pytest.raises(ConfigError, match="setup --grow"):
+        ensure()
+
+    changes = {change.topic: change for change in ensure(grow=True)}
+
+    assert changes[f"{unique}transactions"].grown_from == 2
+    found = kafka_admin.list_topics(timeout=10).topics
+    assert {len(found[topic].partitions) for topic in changes} == {3}
+    assert not any(change.grown_from for change in ensure(grow=True))
+    with pytest.raises(ConfigError, match="cannot shrink"):
+        ensure(partitions=2, grow=True)
