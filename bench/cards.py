@@ -9,7 +9,8 @@ import numpy as np
 
 from features.history import Entries, Int64, country_code, header, mcc_code, pack_words
 from features.partition import home_partition
-from features.store import OnlineStore, connect
+from features.redis_link import connect
+from features.store import OnlineStore
 from features.times import format_rfc3339
 from features.windows import WEEK_MS
 

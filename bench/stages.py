@@ -97,7 +97,7 @@ class _Stages:
         lap(None)
         histories = unpack(snapshots[0].histories)
         lap("unpack")
-        columns = batch_columns(incoming, roster, snapshots, _SKEW_MS)
+        columns = batch_columns(incoming, roster.rank, snapshots, _SKEW_MS)
         lap("columns")
         applied = apply_batch(histories, columns, retention_ms=TTL_MS, clock_skew_ms=_SKEW_MS)
         lap("apply+windows")

@@ -127,7 +127,7 @@ def _masked_run(run: str, key: bytes | None) -> str:
     places = [match.span() for match in _FIELD_DIGIT.finditer(run)]
     digits = "".join(run[start] for start, _ in places)
     masked, done = [], 0
-    for start, end in _merged(_edge_spans(digits, places)):
+    for start, end in _merged(edge_spans(digits, places)):
         first, last = places[start][0], places[end - 1][1]
         masked += [run[done:first], _mask(digits[start:end], key)]
         done = last
@@ -171,7 +171,7 @@ def _text_digits(text: str) -> tuple[list[tuple[int, int]], str]:
 
 def _scrubbed_run(run: str) -> str:
     places, digits = _text_digits(run)
-    spans = [*_edge_spans(digits, places), *_window_spans(digits, places)]
+    spans = [*edge_spans(digits, places), *_window_spans(digits, places)]
     return _starred(run, (place for start, end in _merged(sorted(spans)) for place in places[start:end]))
 
 
@@ -200,7 +200,7 @@ def _scrub_value(value: object) -> object:
     return value
 
 
-def _edge_spans(digits: str, places: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+def edge_spans(digits: str, places: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Card numbers made of whole groups, as [start, end) into `digits`; a group is what no separator interrupts."""
     count = len(digits)
     edges = [i for i in range(count) if i == 0 or places[i - 1][1] != places[i][0]] + [count]

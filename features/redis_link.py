@@ -92,6 +92,8 @@ async def _mapped(call: Callable[[], Awaitable[T]]) -> T:
     except exceptions.NoPermissionError as exc:
         raise ConfigError(f"FRAUD_REDIS_URL: the Redis user lacks a right: {exc}") from None
     except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as exc:
+        if "CERTIFICATE_VERIFY_FAILED" in str(exc):
+            raise ConfigError(f"FRAUD_REDIS_SSL_CA: the certificate of Redis is not trusted ({exc})") from None
         raise _Away(str(exc) or type(exc).__name__) from exc
     except exceptions.ResponseError as exc:
         if str(exc).lstrip("-").startswith(_WAITED_FOR) or "OOM" in str(exc):

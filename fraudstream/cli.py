@@ -10,7 +10,17 @@ import typer
 
 from features.errors import FraudstreamError
 from features.pan import scrub
-from fraudstream import commands_model, commands_roles, commands_stack, commands_state, commands_traffic
+from fraudstream import (
+    commands_dlq,
+    commands_model,
+    commands_repair,
+    commands_roles,
+    commands_security,
+    commands_stack,
+    commands_state,
+    commands_traffic,
+)
+from fraudstream.terminal import keep_standard_streams, say
 from local.errors import LocalStackError
 
 INTERRUPTED = 130
@@ -48,15 +58,19 @@ commands_stack.register(app)
 commands_roles.register(app)
 commands_model.register(app)
 commands_state.register(app)
+commands_repair.register(app)
+commands_dlq.register(app)
 commands_traffic.register(app)
+commands_security.register(app)
 
 
 def main() -> None:
     """Run the command line; an expected failure becomes a line on stderr and its exit code, never a traceback."""
+    keep_standard_streams()
     try:
         app()
     except (FraudstreamError, LocalStackError) as error:
-        sys.stderr.write(f"fraudstream: {scrub(str(error))}\n")
+        say(f"fraudstream: {scrub(str(error))}")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

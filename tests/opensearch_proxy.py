@@ -32,6 +32,7 @@ class Proxy:
         script: what the next bulk requests get, in order: an `answer(...)` or `DROP`.
         bulks: bodies of the bulk requests that arrived, in order.
         max_body: bulk bodies over this size (bytes) are answered with 413.
+        authorization: the header that every request must have; others are answered with 401. None: no login.
     """
 
     def __init__(self, upstream_url):
@@ -39,6 +40,7 @@ class Proxy:
         self.script = deque()
         self.bulks = []
         self.max_body = None
+        self.authorization = None
         self._port = 0
         self._server = None
 
@@ -93,6 +95,8 @@ class _Handler(BaseHTTPRequestHandler):
         # One request per connection, so that none outlives a `stop`.
         self.close_connection = True
         step = self._scripted(body) if self.path.startswith("/_bulk") else None
+        if self.proxy.authorization not in {None, self.headers.get("authorization")}:
+            step = answer(401, "security_exception", "missing authentication credentials")
         if step == DROP:
             return
         status, content_type, content = step or self._forward(body)

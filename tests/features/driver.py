@@ -7,10 +7,11 @@ from itertools import islice
 
 import numpy as np
 
-from features.apply import Applied, Batch, apply_batch, packed_histories
+from features.apply import Applied, apply_batch, packed_histories
 from features.catalogue import FEATURES, feature_matrix
 from features.fold import fold_hot, held_back
 from features.history import Entries, country_code, identity, mcc_code, unpack
+from features.walk import Batch
 from features.windows import WEEK_MS
 from tests.oracles.naive import Answer, Event
 

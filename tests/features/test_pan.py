@@ -174,6 +174,7 @@ def test_masked_identifiers_stay_different_under_a_key():
         f"00001{VISA}2512",
         f"9{VISA}",
         f"{VISA}{VISA}",
+        f"{VISA}4222222222222",
         f"12 34 {VISA} 56",
         f"{AMEX}{VISA}{DINERS}",
     ],

@@ -11,7 +11,8 @@ import pytest
 from redis import Redis
 
 from features.errors import ConfigError, ServerUnavailable, StaleEpoch, StoreError, StoreLost
-from features.store import OnlineStore, connect
+from features.redis_link import connect
+from features.store import OnlineStore
 from local.stack import Stack
 
 TTL_MS = 60_000

@@ -81,10 +81,10 @@ def test_the_largest_amount_of_the_week_leaves_it_in_time() -> None:
     """Each large amount is a little smaller than the one before: which is the largest depends on the left edge."""
     cards, exact = Cards(hot_card_records=16), Exact()
     events = [
-        replace(e, amount_minor=int(200_000 * 0.98 ** (i / 20)) if i % 20 == 0 else 20_000 + i % 7)
-        for i, e in enumerate(hot_traffic(9, 2_000, 2 * WEEK_MS / 2_000, 1.0))
+        replace(e, amount_minor=int(80_000 * 0.98 ** (i / 40)) if i % 40 == 0 else 10_000 + i % 7)
+        for i, e in enumerate(hot_traffic(9, 4_000, 2 * WEEK_MS / 4_000, 1.0))
     ]
-    for batch in split(events, [25] * 80):
+    for batch in split(events, [50] * 80):
         for event, answer in zip(batch, cards.apply(batch), strict=True):
             assert_close(answer, exact.features(event))
 
