@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
@@ -17,16 +18,16 @@ from features.outage import Outage
 T = TypeVar("T")
 
 # States of a server that heals, or is healed by its operator, without a restart of ours.
-_WAITED_FOR: Final = (
-    "OOM",
-    "LOADING",
-    "READONLY",
-    "MASTERDOWN",
-    "MISCONF",
-    "BUSY",
-    "NOREPLICAS",
-    "TRYAGAIN",
-    "CLUSTERDOWN",
+_STATES: Final = "OOM|LOADING|READONLY|MASTERDOWN|MISCONF|BUSY|NOREPLICAS|TRYAGAIN|CLUSTERDOWN"
+# At the beginning, or behind what older versions put before the error of a command in a script.
+_WAITED_FOR: Final = re.compile(rf"(?:^|[\s:]-)(?:{_STATES})\b").search
+# Those that redis-py knows, it tells without their word.
+_WAITED_FOR_TYPES: Final = (
+    exceptions.ReadOnlyError,
+    exceptions.OutOfMemoryError,
+    exceptions.MasterDownError,
+    exceptions.TryAgainError,
+    exceptions.ClusterDownError,
 )
 _MAX_WAIT_S: Final = 5.0
 
@@ -96,7 +97,7 @@ async def _mapped(call: Callable[[], Awaitable[T]]) -> T:
             raise ConfigError(f"FRAUD_REDIS_SSL_CA: the certificate of Redis is not trusted ({exc})") from None
         raise _Away(str(exc) or type(exc).__name__) from exc
     except exceptions.ResponseError as exc:
-        if str(exc).lstrip("-").startswith(_WAITED_FOR) or "OOM" in str(exc):
+        if isinstance(exc, _WAITED_FOR_TYPES) or _WAITED_FOR(str(exc)):
             raise _Away(str(exc)) from exc
         raise StoreError(f"FRAUD_REDIS_URL: Redis refused a command: {exc}") from exc
     except exceptions.RedisError as exc:

@@ -155,3 +155,37 @@ def test_what_redis_refuses_is_an_error_of_ours(servers: Stack, unique: str, red
     run(scene)
     with pytest.raises(ConfigError, match="FRAUD_REDIS_URL"):
         connect("http://example.com")
+
+
+@pytest.mark.parametrize(
+    ("fall_ill", "get_well"),
+    [
+        (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
+        (("CONFIG", "SET", "min-replicas-to-write", "1"), ("CONFIG", "SET", "min-replicas-to-write", "0")),
+        (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
+    ],
+    ids=["read-only", "no replicas", "out of memory"],
+)
+def test_a_redis_that_refuses_to_write_for_now_is_waited_for(
+    servers: Stack, unique: str, redis_client: Redis, fall_ill: tuple[str, ...], get_well: tuple[str, ...]
+) -> None:
+    """Whether a command says so or one inside the commit script, in the words of any version of Redis."""
+
+    async def scene() -> None:
+        async with a_store(servers, unique) as store:
+            await store.claim(0)
+            await store.commit(0, {"a": b"1"}, applied_before=None, applied=1)
+            redis_client.execute_command(*fall_ill)
+            try:
+                works = [
+                    asyncio.create_task(store.commit(0, {"a": b"2"}, applied_before=1, applied=2)),
+                    asyncio.create_task(store.set_built_for(4)),
+                ]
+                done, _ = await asyncio.wait(works, timeout=1.0)
+                assert not done, [work.exception() for work in done]
+            finally:
+                redis_client.execute_command(*get_well)
+            await asyncio.wait_for(asyncio.gather(*works), 20)
+            assert redis_client.get(f"{unique}applied:{{0}}") == b"2"
+
+    run(scene)
