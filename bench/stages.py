@@ -25,7 +25,7 @@ from sinks.publisher import Record
 from streams.columns import Roster, batch_columns
 from streams.decisions import Decisions, Limits
 from streams.intake import Incoming, Intake
-from streams.metrics import ScoreMetrics
+from streams.watch.metrics import ScoreMetrics
 
 STAGES: Final = (
     "decode", "home", "roster", "unpack", "columns", "apply+windows", "decide", "pack", "encode", "metrics",

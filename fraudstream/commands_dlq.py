@@ -12,8 +12,8 @@ from fraudstream.commands_roles import logged_settings
 from fraudstream.progress import progress
 
 if TYPE_CHECKING:
-    from streams.dlq import Letter, Wanted
-    from streams.resend import Plan
+    from streams.repair.dlq import Letter, Wanted
+    from streams.repair.resend import Plan
 
 dlq = typer.Typer(name="dlq", help="Look through the dead letters, and send their records again.", no_args_is_help=True)
 
@@ -45,7 +45,7 @@ def list_letters(
     """
     settings = logged_settings()
     from sinks.topics import DEAD_LETTERS
-    from streams.dlq import DeadLetters
+    from streams.repair.dlq import DeadLetters
 
     _meet(settings.topic(DEAD_LETTERS))
     letters = DeadLetters(settings.kafka(), settings.topic(DEAD_LETTERS))
@@ -78,7 +78,7 @@ def show(
     from features.errors import ConfigError
     from features.pan import scrub
     from sinks.topics import DEAD_LETTERS
-    from streams.dlq import DeadLetters, Wanted, place_of
+    from streams.repair.dlq import DeadLetters, Wanted, place_of
 
     where = place_of(place)
     _meet(settings.topic(DEAD_LETTERS))
@@ -116,8 +116,8 @@ def resend(
     from features.errors import ConfigError
     from sinks.publisher import Publisher
     from sinks.topics import DEAD_LETTERS, PROCESSED, TRANSACTIONS
-    from streams.dlq import DeadLetters
-    from streams.resend import Resender
+    from streams.repair.dlq import DeadLetters
+    from streams.repair.resend import Resender
 
     if not (places or reason or since or partition):
         raise ConfigError("say which: partition:offset of dead letters, --reason, --since or --partition")
@@ -161,7 +161,7 @@ def _wanted(
     from features.errors import ConfigError
     from features.times import parse_rfc3339
     from sinks.deadletter import Reason
-    from streams.dlq import Wanted, place_of
+    from streams.repair.dlq import Wanted, place_of
 
     for name in reason or ():
         if name not in get_args(Reason):

@@ -15,8 +15,8 @@ from fraudstream.progress import progress
 from fraudstream.rescored import lines
 
 if TYPE_CHECKING:
-    from streams.replay import Replayed
-    from streams.rescore import Report
+    from streams.repair.replay import Replayed
+    from streams.repair.rescore import Report
     from streams.settings import Settings
 
 
@@ -78,10 +78,10 @@ def _rescored(settings: Settings, between: tuple[str, str], only: set[int]) -> i
 
 async def _rescore(settings: Settings, between: tuple[str, str], only: set[int]) -> Report:
     from streams.brokers import wait_for_topics
-    from streams.ranges import spans_between
-    from streams.replay import committed_offsets
+    from streams.repair.ranges import spans_between
+    from streams.repair.replay import committed_offsets
+    from streams.repair.topic_reader import in_thread, reading
     from streams.roles import DEAD_LETTERS, PROCESSED, TRANSACTIONS, make_rescorer, make_state
-    from streams.topic_reader import in_thread, reading
 
     topic = settings.topic(TRANSACTIONS)
     await wait_for_topics(settings, [topic, settings.topic(PROCESSED)], [settings.topic(DEAD_LETTERS)])
@@ -104,7 +104,7 @@ async def _rescore(settings: Settings, between: tuple[str, str], only: set[int])
 
 async def _rebuild(settings: Settings, only: set[int], *, moved: bool) -> Replayed:
     from streams.brokers import wait_for_topics
-    from streams.replay import Replay
+    from streams.repair.replay import Replay
     from streams.roles import TRANSACTIONS, make_state
 
     topic = settings.topic(TRANSACTIONS)

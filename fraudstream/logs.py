@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, cast
 import structlog
 
 from features.pan import scrub
-from streams.log_lines import LineHandler
+from streams.watch.log_lines import LineHandler
 
 Level = Literal["debug", "info", "warning", "error"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from streams.rescore import Report
+    from streams.repair.rescore import Report
 
 
 def lines(report: Report, took_s: float) -> Iterator[str]:

@@ -21,7 +21,7 @@ from local.keeper import Keeper
 from local.stack import Stack
 from scoring.training import train
 from sinks.topics import PROCESSED, TRANSACTIONS
-from streams.lag import INTERVAL_MS
+from streams.watch.lag import INTERVAL_MS
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 TOPICS: Final = {"score": TRANSACTIONS, "index": PROCESSED}

@@ -15,11 +15,11 @@ import structlog
 from features.errors import FraudstreamError, ServerUnavailable
 from streams.brokers import wait_for_topics
 from streams.delivery import BatchConsumer
-from streams.health import Health, serve_http
 from streams.role import Handler
 from streams.roles import DEAD_LETTERS, PROCESSED, SOURCES, TRANSACTIONS, Role, make_handler
 from streams.settings import Settings
 from streams.transport import BatchApp
+from streams.watch.health import Health, serve_http
 
 log = structlog.get_logger(__name__)
 

@@ -13,8 +13,8 @@ from features.store import OnlineStore, Snapshot
 from streams.columns import Roster, batch_columns
 from streams.decisions import Limits
 from streams.intake import Incoming
-from streams.metrics import ScoreMetrics
 from streams.renamed import Renamed, names_to_read, settle
+from streams.watch.metrics import ScoreMetrics
 
 
 class CardState:

@@ -21,9 +21,9 @@ from faust.transport.consumer import Consumer
 from faust.types import TP
 from mode.utils.futures import notify
 
-from streams.lag import Progress
 from streams.poller import Poller
 from streams.role import Chunk
+from streams.watch.lag import Progress
 
 # mode names a service's logger after its module; what Faust says of its services belongs with Faust's lines.
 FAUST_LOG: Final = logging.getLogger("faust.services")

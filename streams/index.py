@@ -18,10 +18,10 @@ from sinks.bulk import BulkWriter, back_off
 from sinks.documents import Document, outcome_document
 from sinks.index_template import setup_index
 from sinks.opensearch import connect
-from streams.metrics import IndexMetrics
 from streams.role import Chunk
 from streams.settings import Settings
-from streams.stages import log_batch
+from streams.watch.metrics import IndexMetrics
+from streams.watch.stages import log_batch
 
 log = structlog.get_logger(__name__)
 

@@ -18,9 +18,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from features.errors import ConfigError, StoreError
 from sinks.kafka_problems import KafkaProblems
 from sinks.kafka_refusals import refusal_of
-from streams.lag import INTERVAL_MS, Progress, read_statistics
 from streams.offsets import HEALS, NOT_OURS, committed_offsets
 from streams.role import Chunk
+from streams.watch.lag import INTERVAL_MS, Progress, read_statistics
 
 log = structlog.get_logger(__name__)
 

@@ -22,18 +22,18 @@ from sinks.deadletter import dead_letter
 from sinks.publisher import Publisher, Record
 from streams.cards import CardState
 from streams.decisions import NO_RULES, Decisions, Limits
-from streams.health import Health
-from streams.homes import HomesNote
 from streams.index import IndexHandler, Rejected
 from streams.intake import Reader, offset_of
-from streams.metrics import IndexMetrics, ScoreMetrics, build_info
-from streams.rebuild import Rebuilder, Source
-from streams.rehome import Rehomer
-from streams.rescore import Rescorer
+from streams.repair.homes import HomesNote
+from streams.repair.rebuild import Rebuilder, Source
+from streams.repair.rehome import Rehomer
+from streams.repair.rescore import Rescorer
 from streams.role import Handler
 from streams.score import ScoreHandler
 from streams.scorer import Scorer
 from streams.settings import Settings
+from streams.watch.health import Health
+from streams.watch.metrics import IndexMetrics, ScoreMetrics, build_info
 
 Role = Literal["score", "index"]
 

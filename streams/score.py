@@ -19,10 +19,10 @@ from features.decode import Decoder
 from features.errors import DecodeError, FraudstreamError
 from sinks.publisher import Publisher
 from streams.intake import Incoming, Intake, Reader, offset_of
-from streams.metrics import ScoreMetrics
 from streams.role import Chunk
 from streams.scorer import Scored, Scorer
-from streams.stages import log_batch
+from streams.watch.metrics import ScoreMetrics
+from streams.watch.stages import log_batch
 
 log = structlog.get_logger(__name__)
 

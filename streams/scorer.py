@@ -23,9 +23,9 @@ from sinks.publisher import Record
 from streams.cards import CardState, Pending
 from streams.decisions import Decisions
 from streams.intake import Incoming, offset_of
-from streams.metrics import ScoreMetrics
-from streams.rebuild import Rebuilder
+from streams.repair.rebuild import Rebuilder
 from streams.role import Chunk
+from streams.watch.metrics import ScoreMetrics
 
 log = structlog.get_logger(__name__)
 

@@ -7,8 +7,8 @@ import re
 import pytest
 from prometheus_client import CollectorRegistry
 
-from streams.health import Health
-from streams.metrics import IndexMetrics, ScoreMetrics, build_info
+from streams.watch.health import Health
+from streams.watch.metrics import IndexMetrics, ScoreMetrics, build_info
 from tests.alerts import ROOT, alerts, grouped, uses
 
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()

@@ -18,11 +18,11 @@ from fraudstream.cli import app
 from scoring.outcome import Fraud, Outcome
 from sinks.deadletter import DeadLetter, Reason
 from sinks.topics import topic_configs
-from streams.health import Health
-from streams.metrics import IndexMetrics, ScoreMetrics, build_info
-from streams.observed import State
 from streams.settings import PREFIX, Settings
-from streams.stages import INDEX_STAGES, SCORE_STAGES
+from streams.watch.health import Health
+from streams.watch.metrics import IndexMetrics, ScoreMetrics, build_info
+from streams.watch.observed import State
+from streams.watch.stages import INDEX_STAGES, SCORE_STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

@@ -133,7 +133,7 @@ def test_a_value_that_cannot_be_shown_costs_its_line_alone():
         log.info("one", value=Awkward())
         logging.getLogger("b").error("%d", "x")
         log.info("two")
-        from streams.log_lines import lines_lost
+        from streams.watch.log_lines import lines_lost
         log.info("lost", lines=lines_lost())
     """)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from streams.comparison import Body, differences, is_within_folding, lasting_digest
+from streams.repair.comparison import Body, differences, is_within_folding, lasting_digest
 
 OUTCOME: Body = {
     "transaction_id": "t1",

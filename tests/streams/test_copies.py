@@ -7,9 +7,9 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import Message
 
-from streams.copies import Copies
-from streams.merge import Merge
-from streams.topic_reader import Span, TopicReader
+from streams.repair.copies import Copies
+from streams.repair.merge import Merge
+from streams.repair.topic_reader import Span, TopicReader
 
 
 def record(partition: int, offset: int, value: bytes = b"v", origin: bytes | None = None, time_ms: int = 1) -> Message:

@@ -11,8 +11,8 @@ from confluent_kafka.admin import AdminClient
 
 from features.errors import ConfigError
 from sinks.deadletter import dead_letter
-from streams.dlq import place_of
-from streams.topic_reader import reading
+from streams.repair.dlq import place_of
+from streams.repair.topic_reader import reading
 from tests.streams.pipeline import Pipeline
 from tests.streams.records import Sent, cards_of, read_all, send, value_of, wait_acknowledged
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from streams.health import Health
-from streams.lag import Progress
+from streams.watch.health import Health
+from streams.watch.lag import Progress
 from tests.features.test_outage import Clock
 
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from features.errors import ConfigError
-from streams.http import Answer, HttpServer
+from streams.watch.http import Answer, HttpServer
 from tests.support import wait_until
 
 HOST = "127.0.0.1"

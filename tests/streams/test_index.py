@@ -15,9 +15,9 @@ from structlog.testing import capture_logs
 from features.errors import ConfigError, ServerUnavailable
 from features.outage import Outage
 from streams.index import IndexHandler
-from streams.metrics import IndexMetrics
 from streams.role import Chunk
 from streams.settings import Settings
+from streams.watch.metrics import IndexMetrics
 from tests.opensearch_proxy import DROP, Proxy
 from tests.support import wait_until
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.log_lines import LineHandler, lines_lost
+from streams.watch.log_lines import LineHandler, lines_lost
 from tests.support import wait_until
 
 
@@ -125,7 +125,7 @@ def test_after_half_a_line_the_next_one_begins_a_line_of_its_own(tmp_path, monke
                 raise OSError(28, "No space left on device")
             return real(descriptor, data)
 
-        monkeypatch.setattr("streams.log_lines.os.write", fills_up)
+        monkeypatch.setattr("streams.watch.log_lines.os.write", fills_up)
         for text in ("first line", "second", "third"):
             handler.handle(record(text))
         handler.flush()

@@ -11,13 +11,13 @@ from prometheus_client import CollectorRegistry
 
 from features.tiles import no_tiles, tiles_of
 from scoring.outcome import Outcome
-from streams.health import Health
-from streams.histogram import Histogram
 from streams.intake import Intake
-from streams.lag import Progress, read_statistics
-from streams.metrics import IndexMetrics, ScoreMetrics, build_info
 from streams.role import Chunk
-from streams.stages import SCORE_STAGES, Stages
+from streams.watch.health import Health
+from streams.watch.histogram import Histogram
+from streams.watch.lag import Progress, read_statistics
+from streams.watch.metrics import IndexMetrics, ScoreMetrics, build_info
+from streams.watch.stages import SCORE_STAGES, Stages
 from tests.outcome_examples import REVERSAL, WHOLE_OUTCOME
 
 TOPIC = "transactions"

@@ -18,10 +18,10 @@ from features.errors import StaleEpoch
 from local.stack import Stack
 from streams.cards import CardState, Pending
 from streams.intake import Incoming
-from streams.rebuild import Rebuilder, Tally
+from streams.repair.rebuild import Rebuilder, Tally
+from streams.repair.topic_reader import Span, TopicReader, reading
 from streams.roles import State, limits_of, make_reader, make_state, source_of
 from streams.settings import Settings
-from streams.topic_reader import Span, TopicReader, reading
 from tests.oracles.traffic import SPAN_MS, awkward, wire
 from tests.streams.pipeline import Pipeline
 from tests.streams.records import Sent, cards_of, ends, send, value_of

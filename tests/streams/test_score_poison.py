@@ -13,11 +13,11 @@ from redis import Redis
 from features.catalogue import FEATURE_NAMES
 from features.partition import home_partition
 from scoring.model import Matrix, Model
-from streams.health import Health
 from streams.role import Chunk
 from streams.roles import make_handler
 from streams.score import ScoreHandler
 from streams.settings import load_settings
+from streams.watch.health import Health
 from tests.streams.pipeline import Pipeline
 from tests.streams.records import now_ms, value_of
 from tests.support import wait_until

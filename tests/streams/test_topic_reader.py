@@ -8,7 +8,7 @@ import pytest
 
 from features.errors import ServerUnavailable
 from local.ports import HOST, free_port
-from streams.topic_reader import Span, in_thread, reading
+from streams.repair.topic_reader import Span, in_thread, reading
 
 
 def test_who_gives_up_is_not_held_by_a_kafka_that_is_away() -> None:

@@ -14,15 +14,15 @@ from features.errors import ConfigError
 from features.store import OnlineStore
 from scoring.outcome import Outcome, encode_outcome
 from streams.cards import CardState, Pending
-from streams.comparison import DEADLINE, Body, Difference, differences, is_within_folding, versions
 from streams.decisions import Decisions
-from streams.homes import Homes
 from streams.intake import Incoming, Reader, offset_of
-from streams.published import Published
-from streams.rebuild import Source
-from streams.refused import Refused, is_refused, refused_since
+from streams.repair.comparison import DEADLINE, Body, Difference, differences, is_within_folding, versions
+from streams.repair.homes import Homes
+from streams.repair.published import Published
+from streams.repair.rebuild import Source
+from streams.repair.refused import Refused, is_refused, refused_since
+from streams.repair.topic_reader import Span, TopicReader, reading
 from streams.role import Chunk
-from streams.topic_reader import Span, TopicReader, reading
 
 _HOUR_MS: Final = 3_600_000
 _EXAMPLES: Final = 20

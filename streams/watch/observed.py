@@ -10,8 +10,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from features.outage import Outage
-from streams.lag import Progress
-from streams.log_lines import lines_lost
+from streams.watch.lag import Progress
+from streams.watch.log_lines import lines_lost
 
 State = Literal["starting", "waiting", "rebuilding", "ready", "degraded", "stuck", "draining"]
 

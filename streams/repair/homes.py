@@ -16,7 +16,7 @@ import msgspec
 from confluent_kafka import Consumer, TopicPartition
 
 from sinks.topics import mapped_errors
-from streams.topic_reader import ask_kafka
+from streams.repair.topic_reader import ask_kafka
 
 _REQUEST_S: Final = 10.0
 

@@ -9,7 +9,7 @@ import msgspec
 from confluent_kafka import Message
 
 from sinks.deadletter import Source
-from streams.topic_reader import Span, TopicReader, reading
+from streams.repair.topic_reader import Span, TopicReader, reading
 
 HEADER: Final = "reason"
 # What else is refused is refused again: those reasons depend on the record's bytes alone.

@@ -18,10 +18,10 @@ import msgspec
 from confluent_kafka import Message
 
 from sinks.publisher import Headers, Publisher, Record
-from streams.dlq import Letter, Place
 from streams.intake import REROUTED_FROM, offset_of
-from streams.refused import header_of
-from streams.topic_reader import Span, TopicReader, reading
+from streams.repair.dlq import Letter, Place
+from streams.repair.refused import header_of
+from streams.repair.topic_reader import Span, TopicReader, reading
 
 RESENT_FROM: Final = "resent_from"
 RESENT_SOURCE: Final = "resent_source"

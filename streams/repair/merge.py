@@ -9,7 +9,7 @@ from typing import Final
 from confluent_kafka import Message
 
 from streams.intake import offset_of
-from streams.topic_reader import BATCH, Span, TopicReader
+from streams.repair.topic_reader import BATCH, Span, TopicReader
 
 _BUFFERED: Final = 20_000
 _LEAST_BUFFERED: Final = 200

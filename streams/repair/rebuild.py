@@ -18,11 +18,11 @@ from confluent_kafka import Message
 from features.errors import ConfigError, FraudstreamError, StoreCorrupt, StoreError, StoreLost
 from features.store import OnlineStore
 from streams.cards import CardState
-from streams.homes import Homes, HomesNote
 from streams.intake import Incoming, Reader, offset_of
-from streams.refused import Refused, is_refused, refused_since
+from streams.repair.homes import Homes, HomesNote
+from streams.repair.refused import Refused, is_refused, refused_since
+from streams.repair.topic_reader import Span, TopicReader, in_thread, reading
 from streams.role import Chunk
-from streams.topic_reader import Span, TopicReader, in_thread, reading
 
 log = structlog.get_logger(__name__)
 

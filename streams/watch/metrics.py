@@ -17,9 +17,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from features.tiles import Tiles
 from scoring.outcome import Outcome
 from sinks.deadletter import Reason
-from streams.histogram import LATENCY_S, SIZES, Histogram
 from streams.intake import Intake
-from streams.stages import INDEX_STAGES, SCORE_STAGES, Stages
+from streams.watch.histogram import LATENCY_S, SIZES, Histogram
+from streams.watch.stages import INDEX_STAGES, SCORE_STAGES, Stages
 
 _VERDICTS: Final = ("approve", "review", "block")
 _REVERSALS: Final = ("applied", "unknown_original", "repeated")

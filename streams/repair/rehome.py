@@ -19,13 +19,13 @@ from confluent_kafka import Message
 from features.errors import DecodeError
 from features.store import OnlineStore
 from streams.cards import CardState
-from streams.copies import Copies
-from streams.homes import Homes, HomesNote
 from streams.intake import Incoming, Reader, offset_of
-from streams.merge import Merge
-from streams.rebuild import Source, Tally, apply_or_pass_over, say_done
-from streams.refused import Refused, is_refused, refused_since
-from streams.topic_reader import Span, TopicReader, in_thread, reading
+from streams.repair.copies import Copies
+from streams.repair.homes import Homes, HomesNote
+from streams.repair.merge import Merge
+from streams.repair.rebuild import Source, Tally, apply_or_pass_over, say_done
+from streams.repair.refused import Refused, is_refused, refused_since
+from streams.repair.topic_reader import Span, TopicReader, in_thread, reading
 
 log = structlog.get_logger(__name__)
 

@@ -12,7 +12,7 @@ from confluent_kafka import Message
 from features.errors import ConfigError
 from sinks.deadletter import DeadLetter
 from streams.intake import offset_of
-from streams.topic_reader import Span, TopicReader, reading
+from streams.repair.topic_reader import Span, TopicReader, reading
 
 Show = Callable[[int, int | None], None]
 Place = tuple[int, int]

@@ -11,8 +11,8 @@ from typing import Final
 import structlog
 from prometheus_client import CollectorRegistry
 
-from streams.histogram import LATENCY_S, Histogram
 from streams.role import Chunk
+from streams.watch.histogram import LATENCY_S, Histogram
 
 SCORE_STAGES: Final = ("deliver", "decode", "read", "apply", "decide", "encode", "commit", "publish")
 INDEX_STAGES: Final = ("deliver", "decode", "write")

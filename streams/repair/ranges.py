@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from features.errors import ConfigError
 from features.times import parse_rfc3339
-from streams.topic_reader import Span, TopicReader
+from streams.repair.topic_reader import Span, TopicReader
 
 
 def spans_between(

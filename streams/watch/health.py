@@ -13,11 +13,11 @@ from prometheus_client.exposition import choose_encoder
 
 from features.outage import Outage
 from features.times import format_rfc3339
-from streams.http import Answer, HttpServer
-from streams.lag import Progress
-from streams.metrics import RoleMetrics
-from streams.observed import Observed, State
 from streams.role import Chunk
+from streams.watch.http import Answer, HttpServer
+from streams.watch.lag import Progress
+from streams.watch.metrics import RoleMetrics
+from streams.watch.observed import Observed, State
 
 log = structlog.get_logger(__name__)
 

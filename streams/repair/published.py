@@ -7,8 +7,8 @@ from collections import defaultdict
 import msgspec
 import numpy as np
 
-from streams.comparison import Body, lasting_digest, versions
-from streams.topic_reader import Span, TopicReader
+from streams.repair.comparison import Body, lasting_digest, versions
+from streams.repair.topic_reader import Span, TopicReader
 
 
 class _Source(msgspec.Struct):

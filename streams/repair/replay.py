@@ -10,11 +10,11 @@ from confluent_kafka import Consumer, TopicPartition
 from features.errors import ConfigError
 from features.store import OnlineStore
 from sinks.topics import mapped_errors
-from streams.homes import HomesNote
-from streams.rebuild import Rebuilder, Tally
-from streams.rehome import Rehomer
+from streams.repair.homes import HomesNote
+from streams.repair.rebuild import Rebuilder, Tally
+from streams.repair.rehome import Rehomer
+from streams.repair.topic_reader import ask_kafka, in_thread, reading
 from streams.settings import Settings
-from streams.topic_reader import ask_kafka, in_thread, reading
 
 _REQUEST_S = 30.0
 

@@ -1,0 +1,1 @@
+"""Make anew what was lost, look at what was refused: everything that reads topics again."""
