@@ -52,8 +52,15 @@ up: install ## the same, left running for a look
 down: ## stop what `make up` left running
 	@[ ! -x $(BIN)/fraudstream ] || $(BIN)/fraudstream demo --stop
 
+# Two runs side by side, for two cores: those that need servers, and those that need none.
 test: install ## all tests, on real servers
-	$(BIN)/python -m pytest
+	@mkdir -p .test; \
+	$(BIN)/python -m pytest -m "not server" --durations=10 > .test/without-servers.log 2>&1 & without=$$!; \
+	with=0; $(BIN)/python -m pytest -m server --durations=20 || with=$$?; \
+	echo "Without servers (.test/without-servers.log):"; \
+	failed=0; wait $$without || failed=$$?; \
+	if [ $$failed -ne 0 ]; then cat .test/without-servers.log; else tail -n 1 .test/without-servers.log; fi; \
+	exit $$((with + failed))
 
 check: install ## lint, format, types, import rules, lock, documentation
 	$(BIN)/ruff check
@@ -82,4 +89,4 @@ soak: install ## an hour under steady load while windows slide: memory, lag, not
 	$(BIN)/python -m soak --minutes $(or $(MINUTES),60)
 
 clean: down ## remove everything that was installed or made here
-	rm -rf $(VENV) .stack .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .stack .demo .test .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
