@@ -82,14 +82,21 @@ class BatchConsumer(Consumer):
         self._ending: Future[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
+        self._settled = asyncio.Event()
+        self._settled.set()
         self._poller: Poller | None = None
         super().__post_init__()
 
     # -- the agent's side -------------------------------------------------------------------------------------------
 
     async def next_batch(self, stream: Any, max_records: int) -> list[Chunk]:  # noqa: ANN401 - faust's own stream
-        """Everything that is available now, up to a weight of about `max_records`; waits while there is nothing."""
+        """Everything that is available now, up to a weight of about `max_records`; waits while there is nothing.
+
+        The batch before has its offsets committed by then. So no more than one batch ever comes again, and what a
+        history knows of the batch that wrote it last is enough to answer that one as before.
+        """
         channel = stream.channel
+        await self._settled.wait()
         while True:
             deliveries = [await channel.get()]
             while sum(c.weight for _, c in deliveries) < max_records and not channel.empty():
@@ -110,6 +117,7 @@ class BatchConsumer(Consumer):
     def done(self, chunks: Sequence[Chunk]) -> None:
         """Every effect of the chunks is durable: commit their offsets."""
         offsets = {c.partition: int(c.records[-1].offset() or 0) + 1 for c in chunks}
+        self._settled.clear()
         self._poller_of().done(offsets)
         self._committed_offset.update({TP(self.topic, p): o for p, o in offsets.items()})
         self._unacked_messages.clear()
@@ -156,6 +164,11 @@ class BatchConsumer(Consumer):
         self._ending = asyncio.run_coroutine_threadsafe(self._end_assignment(partitions), self.loop)
         if not lost:
             self._ending.result(_REVOKE_S)
+
+    def on_settled(self) -> None:
+        """The offsets of the batch before are committed."""
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self._settled.set)
 
     def on_progress(self, progress: Mapping[int, Progress], *, connected: bool) -> None:
         """Pass it on."""

@@ -46,6 +46,10 @@ class Listener(Protocol):
         """Partitions are being taken; returns when the batch in hand is done (not awaited when they are lost)."""
         ...
 
+    def on_settled(self) -> None:
+        """Every offset that was done is committed, or is not ours to commit any more."""
+        ...
+
     def on_progress(self, progress: Mapping[int, Progress], *, connected: bool) -> None:
         """Every few seconds: where the assigned partitions stand, and whether a broker answers."""
         ...
@@ -90,8 +94,7 @@ class Poller(threading.Thread):
         self._committing = False
         self._paused = False
         self._queued = 0
-        self._has_room = threading.Event()
-        self._has_room.set()
+        self._wake = threading.Event()
         self._stopping = threading.Event()
         self.commits_on_close = True
 
@@ -101,13 +104,14 @@ class Poller(threading.Thread):
         """Chunks left the queue in front of the agent."""
         with self._lock:
             self._queued -= weight
-            if self._queued <= self._max_queued:
-                self._has_room.set()
+        if not self._is_full():
+            self._wake.set()
 
     def done(self, offsets: Mapping[int, int]) -> None:
-        """Everything before these offsets is durable: commit them."""
+        """Everything before these offsets is durable: commit them, and tell when they are."""
         with self._lock:
             self._done.update(offsets)
+        self._wake.set()
 
     def resume(self) -> None:
         """Let the assigned partitions flow."""
@@ -141,15 +145,24 @@ class Poller(threading.Thread):
         while self._calls:
             self._calls.popleft()()
         self._start_commit()
-        if not self._has_room.is_set() and not self._has_room.wait(_POLL_S if self._paused else _FULL_WAIT_S):
-            # The agent is behind for long: stop the partitions and keep polling, so that the group keeps us.
-            self._pause()
-        elif self._paused and self._has_room.is_set():
+        if self._is_full() and not self._committing:
+            woken = self._wake.wait(_POLL_S if self._paused else _FULL_WAIT_S)
+            self._wake.clear()
+            if not woken:
+                # The agent is behind for long: stop the partitions and keep polling, so that the group keeps us.
+                self._pause()
+            self._start_commit()
+        full = self._is_full()
+        if self._paused and not full:
             self._resume()
-        first = self._consumer.poll(_POLL_S)
+        # A commit's answer is served from here too, and must come where there is no room: one record at a time then.
+        first = self._consumer.poll(0 if full else _POLL_S)
         if first is None:
             return
-        self._deliver([first, *self._consumer.consume(_MAX_CONSUME - 1, 0)])
+        self._deliver([first] if full else [first, *self._consumer.consume(_MAX_CONSUME - 1, 0)])
+
+    def _is_full(self) -> bool:
+        return self._queued > self._max_queued
 
     def _deliver(self, messages: Iterable[Message]) -> None:
         runs: dict[int, list[Message]] = {}
@@ -163,8 +176,6 @@ class Poller(threading.Thread):
             chunks = [Chunk(self._topic, p, records, _weight(records)) for p, records in runs.items()]
             with self._lock:
                 self._queued += sum(chunk.weight for chunk in chunks)
-                if self._queued > self._max_queued:
-                    self._has_room.clear()
             self._listener.on_chunks(chunks)
 
     def _check(self, error: KafkaError) -> None:
@@ -202,8 +213,9 @@ class Poller(threading.Thread):
         self._committing = False
         if error is None:
             self._acknowledged.update({o.partition: o.offset for o in offsets if o.partition in self._acknowledged})
-            return
-        if error.code() in NOT_OURS:
+        if error is None or error.code() in NOT_OURS:
+            if not self._done:
+                self._listener.on_settled()
             return
         log.warning("offset_commit_failed", problem=error.str())
         with self._lock:
@@ -211,14 +223,13 @@ class Poller(threading.Thread):
                 self._done.setdefault(offset.partition, offset.offset)
 
     def _commit_now(self) -> None:
-        offsets = self._take_done()
-        if not offsets:
-            return
-        try:
-            self._consumer.commit(offsets=offsets, asynchronous=False)
-        except KafkaException as exc:
-            # The records come again, to us or to the next owner, and are answered the same.
-            log.warning("offset_commit_failed", problem=exc.args[0].str())
+        if offsets := self._take_done():
+            try:
+                self._consumer.commit(offsets=offsets, asynchronous=False)
+            except KafkaException as exc:
+                # The records come again, to us or to the next owner, and are answered the same.
+                log.warning("offset_commit_failed", problem=exc.args[0].str())
+        self._listener.on_settled()
 
     # -- progress ---------------------------------------------------------------------------------------------------
 
@@ -258,6 +269,7 @@ class Poller(threading.Thread):
         with self._lock:
             self._done.clear()
         self._acknowledged = {}
+        self._listener.on_settled()
         self._listener.on_revoked(frozenset(p.partition for p in partitions), lost=True)
         self._forget_queued()
         consumer.unassign()
@@ -266,7 +278,7 @@ class Poller(threading.Thread):
         """Chunks of the old assignment are dropped by their generation; they take no room any more."""
         with self._lock:
             self._queued = 0
-            self._has_room.set()
+        self._wake.set()
 
 
 def _named(error: Exception) -> Exception:
