@@ -17,6 +17,7 @@ from features.catalogue import feature_matrix
 from features.decode import Decoder
 from features.history import unpack
 from features.partition import home_partition
+from features.settle import settled
 from features.store import Snapshot
 from scoring.model import Model
 from scoring.outcome import encode_outcome, outcome_headers
@@ -28,7 +29,7 @@ from streams.intake import Incoming, Intake
 from streams.watch.metrics import ScoreMetrics
 
 STAGES: Final = (
-    "decode", "home", "roster", "unpack", "columns", "apply+windows", "decide", "pack", "encode", "metrics",
+    "decode", "home", "roster", "unpack", "columns", "settle", "apply+windows", "decide", "pack", "encode", "metrics",
 )  # fmt: skip
 PARTS: Final = ("features", "model", "reasons")
 """Parts of `decide`, timed apart on the same input."""
@@ -99,13 +100,15 @@ class _Stages:
         lap("unpack")
         columns = batch_columns(incoming, roster.rank, snapshots, _SKEW_MS)
         lap("columns")
+        histories = settled(histories, columns, limit=_LIMITS.hot_card_records, retention_ms=TTL_MS)
+        lap("settle")
         applied = apply_batch(histories, columns, retention_ms=TTL_MS, clock_skew_ms=_SKEW_MS)
         lap("apply+windows")
         outcomes = self._decisions.outcomes(incoming, applied, self._now_ms)
         lap("decide")
         packed_histories(
             applied, histories, np.unique(roster.rank[applied.appended]),
-            last_offset=roster.last_offsets(), retention_ms=TTL_MS,
+            last_offset=roster.last_offsets(),
         )  # fmt: skip
         lap("pack")
         for o in outcomes:

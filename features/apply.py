@@ -18,6 +18,7 @@ from features.history import (
     header,
     pack_words,
 )
+from features.tiles import NEVER_FOLDED
 from features.walk import Annotations, Batch, Walk, nothing_noted
 from features.windows import TEN_MINUTES_MS, Aggregates, Log, aggregate, build_log
 
@@ -133,44 +134,23 @@ def _cards_to_walk(histories: Histories, batch: Batch, by_card: Int64) -> list[t
     return [(c, by_card[begin[c] : end[c]].tolist()) for c in np.flatnonzero(odd & (end > begin)).tolist()]
 
 
-def packed_histories(
-    applied: Applied, histories: Histories, changed: Int64, *, last_offset: Int64, retention_ms: int
-) -> list[bytes]:
-    """Packed values of the changed cards.
-
-    What was there before the batch is trimmed to the retention as it stood before the batch; what the batch appended
-    stays. So a batch that is delivered again after a crash meets every entry that it met, or made, the first time.
+def packed_histories(applied: Applied, histories: Histories, changed: Int64, *, last_offset: Int64) -> list[bytes]:
+    """Packed values of the changed cards: what the batch met, and what it appended.
 
     Args:
         applied: from `apply_batch`.
         histories: what the batch was applied to.
         changed: ranks of the cards to pack.
         last_offset: offset of the last record of the batch in each card's partition; shape (cards,).
-        retention_ms: one week plus grace.
     """
     log, tiles = applied.log, histories.tiles
     words = pack_words(log.entries)
     values: list[bytes] = []
     for card in changed.tolist():
-        first, end, written = int(log.start[card]), int(applied.end[card]), int(last_offset[card])
-        settled = slice(first, first + int(histories.counts[card]))
-        kept, oldest_ms = words[settled], 0
-        if len(kept):
-            oldest_ms = int(log.newest_ms(np.array(settled.stop - 1))) - retention_ms
-            kept = kept[_still_kept(log, settled, oldest_ms)]
-        if (folded_ms := int(tiles.folded_ms[card])) >= oldest_ms:
-            table = tiles.of(card)
-            head = folded_header(len(kept), written, table[table[:, 1] >= oldest_ms], folded_ms)
+        met, written = int(histories.counts[card]), int(last_offset[card])
+        if (folded_ms := int(tiles.folded_ms[card])) == NEVER_FOLDED:
+            head = header(met, written)
         else:
-            head = header(len(kept), written)
-        values.append(head + kept.tobytes() + words[settled.stop : end].tobytes())
+            head = folded_header(met, written, tiles.of(card), folded_ms)
+        values.append(head + words[log.start[card] : applied.end[card]].tobytes())
     return values
-
-
-def _still_kept(log: Log, part: slice, oldest_ms: int) -> Bool:
-    """Which entries of a card stay: the young ones, and reversals of originals that stay."""
-    times, identities = log.entries.time_ms[part], log.entries.identity[part]
-    young = times >= oldest_ms
-    if young.all():
-        return young
-    return np.asarray(young | (log.entries.reversal[part] & np.isin(identities, identities[young])))

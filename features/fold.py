@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from features.history import Bool, Entries, Histories, Int64, is_after
+from features.history import Bool, Entries, Histories, Int64
 from features.tiles import NEVER_FOLDED, WORDS, tiles_of
 from features.windows import NEVER, build_log
 
@@ -26,25 +26,6 @@ _SHARE: Final = 256
 _LARGEST_SLACK: Final = 125
 
 _Row = tuple[int, int, int, int, int]
-
-
-def held_back(card: Int64, offset: Int64, redelivered: Bool, histories: Histories) -> Bool:
-    """Cards that met a record which the batch that wrote them last had met: they answer from what it left.
-
-    Args:
-        card: rank of each record's card; shape (n,).
-        offset: offset of each record.
-        redelivered: that offset was applied before.
-        histories: of the cards.
-
-    Returns:
-        shape (cards,).
-    """
-    held = np.zeros(len(histories.counts), np.bool_)
-    for record in np.flatnonzero(redelivered).tolist():
-        if not is_after(int(offset[record]), int(histories.written[card[record]])):
-            held[card[record]] = True
-    return held
 
 
 def fold_hot(histories: Histories, held: Bool, *, limit: int, retention_ms: int) -> Histories:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from features.apply import Applied, apply_batch, packed_histories
-from features.fold import fold_hot, held_back
 from features.history import Histories, unpack
+from features.settle import settled
 from features.store import OnlineStore, Snapshot
 from streams.columns import Roster, batch_columns
 from streams.decisions import Limits
@@ -47,8 +47,7 @@ class CardState:
         histories = unpack([h for partition in roster.cards for h in snapshots[partition].histories])
         limits = self._limits
         batch = batch_columns(incoming, roster.rank, snapshots, limits.clock_skew_ms)
-        held = held_back(batch.card, batch.offset, batch.redelivered, histories)
-        histories = fold_hot(histories, held, limit=limits.hot_card_records, retention_ms=limits.retention_ms)
+        histories = settled(histories, batch, limit=limits.hot_card_records, retention_ms=limits.retention_ms)
         applied = apply_batch(histories, batch, retention_ms=limits.retention_ms, clock_skew_ms=limits.clock_skew_ms)
         if self._metrics is not None:
             self._metrics.stages.lap("apply")
@@ -74,7 +73,6 @@ class CardState:
             pending.histories,
             changed,
             last_offset=roster.last_offsets(),
-            retention_ms=self._limits.retention_ms,
         )
         packed = dict(zip(changed.tolist(), values, strict=True))
         for partition, names in roster.cards.items():

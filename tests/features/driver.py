@@ -9,8 +9,8 @@ import numpy as np
 
 from features.apply import Applied, apply_batch, packed_histories
 from features.catalogue import FEATURES, feature_matrix
-from features.fold import fold_hot, held_back
 from features.history import Entries, country_code, identity, mcc_code, unpack
+from features.settle import settled
 from features.walk import Batch
 from features.windows import WEEK_MS
 from tests.oracles.naive import Answer, Event
@@ -41,8 +41,7 @@ class Cards:
             offset=offsets,
             redelivered=offsets < self.offset,
         )
-        held = held_back(batch.card, batch.offset, batch.redelivered, histories)
-        histories = fold_hot(histories, held, limit=self.hot_card_records, retention_ms=self.retention_ms)
+        histories = settled(histories, batch, limit=self.hot_card_records, retention_ms=self.retention_ms)
         applied = apply_batch(histories, batch, retention_ms=self.retention_ms, clock_skew_ms=SKEW_MS)
         if commit:
             changed = np.unique(batch.card[applied.appended])
@@ -51,7 +50,6 @@ class Cards:
                 histories,
                 changed,
                 last_offset=np.full(len(cards), offsets[-1]),
-                retention_ms=self.retention_ms,
             )
             self.values.update(zip((cards[c] for c in changed.tolist()), packed, strict=True))
             self.offset = max(self.offset, begin + len(events))

@@ -74,3 +74,21 @@ def test_awkward_traffic_at_length(seed: int) -> None:
     answers = [a for batch in split(events, iter(lambda: rng.randint(1, 700), 0)) for a in cards.apply(batch)]
     for event, answer, wanted in zip(events, answers, expected(events), strict=True):
         assert promised(answer) == promised(wanted), event
+
+
+def test_a_copy_beyond_the_grace_is_answered_the_same_when_its_batch_comes_again() -> None:
+    """What has left the history is gone before the batch, and not once the batch has been stored."""
+    day_ms = 86_400_000
+    begin_ms = 1_700_000_000_000
+    first, second, newest, after = (
+        Event("c", name, "authorization", begin_ms + int(days * day_ms), 100)
+        for name, days in (("a", 0), ("b", 6), ("n", 9), ("z", 9.5))
+    )
+    cards = Cards()
+    for event in (first, second, newest):
+        cards.apply([event])
+    begin = cards.offset
+    answers = cards.apply([second, after])
+    assert answers[0].beyond_grace
+    again = cards.apply([second, after], first_offset=begin)
+    assert [replace(a, duplicate=False) for a in again] == [replace(a, duplicate=False) for a in answers]
