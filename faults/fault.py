@@ -21,11 +21,13 @@ class Fault:
     Attributes:
         hold_s: how long it lasts between `inject` and `heal`.
         crashes: how often a batch in hand may be lost, and come again.
+        last_codes: exit codes with which a worker may answer the signal to stop.
         flag: what outcomes must say in `fraud.degraded`, some of them, from its beginning until it is mended.
     """
 
     hold_s: float = 0.0
     crashes: int = 0
+    last_codes: frozenset[int] = frozenset({0})
     flag: str = ""
 
     def prepare(self, site: Site) -> None:

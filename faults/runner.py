@@ -103,7 +103,7 @@ def run_row(row: Row, stack: Stack, model: Path, folder: Path, prefix: str, rate
             _start(site, row.workers)
             load = Load(site.kafka, site.topic(TRANSACTIONS), plan, rate)
             moments = _play(fault, site, load)
-            notes = _finish(site) + fault.complaints(site)
+            notes = _finish(site, fault) + fault.complaints(site)
         finally:
             fault.close(site)
         result = _judge(row, site, plan, moments, fault, notes)
@@ -139,13 +139,17 @@ def _play(fault: Fault, site: Site, load: Load) -> Moments:
     return Moments(load.began_ms, load.ended_ms, injected, healed)
 
 
-def _finish(site: Site) -> list[str]:
+def _finish(site: Site, fault: Fault) -> list[str]:
     """Wait until all is answered, and end the workers in good order."""
     notes = []
     if not site.wait_answered(_ANSWERED_S):
         left = {role: site.lag(role) for role in ("score", "index")}
         notes.append(f"not all answered within {_ANSWERED_S:g} s: {left}")
-    notes += [f"{role} ended with {code} when told to stop" for role, code in site.fleet.stop() if code]
+    notes += [
+        f"{role} ended with {code} when told to stop"
+        for role, code in site.fleet.stop()
+        if code not in fault.last_codes
+    ]
     return notes
 
 

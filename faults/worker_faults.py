@@ -120,6 +120,8 @@ class Zombie(Fault):
 
     hold_s = 15.0
     crashes = 1
+    # It takes seconds to end; the signal to stop may find it at that.
+    last_codes = frozenset({0, _STALE_EPOCH})
 
     def __init__(self) -> None:
         self._sleeper: Worker | None = None
