@@ -7,6 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 MAX_EVENT_MS: Final = 253_402_300_799_999
 """9999-12-31T23:59:59.999Z, the last millisecond of the contract's range, which starts at 0."""
 
@@ -90,3 +93,13 @@ def format_rfc3339(moment_ms: int) -> str:
     # `isoformat` is several times as fast as `strftime`, and every outcome is written with it.
     moment = _EPOCH + timedelta(milliseconds=moment_ms)
     return f"{moment.isoformat(timespec='milliseconds')[:-6]}Z"
+
+
+def format_column(moments_ms: NDArray[np.int64]) -> list[str]:
+    """The `format_rfc3339` of every moment.
+
+    >>> format_column(np.array([0, 1709200800123]))
+    ['1970-01-01T00:00:00.000Z', '2024-02-29T10:00:00.123Z']
+    """
+    texts: list[str] = np.datetime_as_string(moments_ms.view("M8[ms]"), timezone="UTC").tolist()
+    return texts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -21,6 +22,7 @@ _SETTINGS: Final[dict[str, str | int | bool]] = {
     "enable.idempotence": True,
     "acks": "all",
     "linger.ms": 0,
+    "delivery.report.only.error": True,  # that all were taken is seen by the queue being empty, at no cost a record
     "message.timeout.ms": 0,  # wait for a broker that is away; the offsets wait with us
     "message.max.bytes": 8 * 1024 * 1024,
     "partitioner": "murmur2_random",
@@ -41,29 +43,29 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Pending:
-    """Counts the delivery reports of one batch; the last one, or the first error, resolves its future."""
+    """One batch on its way; its future is resolved when the broker has taken all of it, or with the first error."""
 
-    def __init__(self, count: int) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[None] = self.loop.create_future()
-        self.left = count
-        self.error: KafkaError | None = None
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[None] = self._loop.create_future()
+        self._error: KafkaError | None = None
 
-    def report(self, error: KafkaError | None, _message: Message) -> None:
-        """Called by librdkafka, in the polling thread."""
-        self.left -= 1
-        self.error = self.error or error
-        if self.left == 0:
-            self.loop.call_soon_threadsafe(self._resolve)
+    def failed(self, error: KafkaError | None, _message: Message) -> None:
+        """Called by librdkafka in the publishing thread, for a record that was not taken."""
+        self._error = self._error or error
+
+    def ended(self) -> None:
+        """Called in the publishing thread: nothing of the batch is on its way any more."""
+        self._loop.call_soon_threadsafe(self._resolve)
 
     def _resolve(self) -> None:
         if self.future.done():
             return
-        if self.error is None:
+        if self._error is None:
             self.future.set_result(None)
         else:
-            said = f"Kafka did not take a record: {self.error.str()}"
-            self.future.set_exception(refusal_of(self.error) or PublishError(said))
+            said = f"Kafka did not take a record: {self._error.str()}"
+            self.future.set_exception(refusal_of(self._error) or PublishError(said))
 
 
 class Publisher:
@@ -80,7 +82,8 @@ class Publisher:
         self._config = config
         self._producer: Producer | None = None
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._poll, name="kafka-publish", daemon=True)
+        self._on_the_way: queue.SimpleQueue[_Pending] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="kafka-publish", daemon=True)
 
     def start(self) -> None:
         """Connect; called again, it changes nothing."""
@@ -101,36 +104,42 @@ class Publisher:
         """
         if not records:
             return
-        pending = _Pending(len(records))
-        for record in records:
-            await self._produce(record, pending)
+        pending, sent = _Pending(), 0
+        while (sent := self._produce(records, sent, pending)) < len(records):  # noqa: ASYNC110 - librdkafka has no event
+            # Its queue is full because the broker is slow or away: the publishing thread empties it.
+            await asyncio.sleep(_POLL_S)
+        self._on_the_way.put(pending)
         await pending.future
 
-    async def _produce(self, record: Record, pending: _Pending) -> None:
-        while True:
-            try:
-                self._connected().produce(
-                    record.topic,
-                    value=record.value,
-                    key=record.key,
-                    headers=record.headers,
-                    partition=record.partition,
-                    on_delivery=pending.report,
-                )
-            except BufferError:
-                # librdkafka's queue is full because the broker is slow or away: the polling thread empties it.
-                await asyncio.sleep(_POLL_S)
-            except KafkaException as exc:
-                raise PublishError(f"Kafka refused a record for {record.topic}: {exc.args[0].str()}") from exc
-            else:
-                return
+    def _produce(self, records: Sequence[Record], sent: int, pending: _Pending) -> int:
+        """Hand records over from the one at `sent` on; returns how many are handed over now."""
+        produce, failed = self._connected().produce, pending.failed
+        try:
+            for record in records[sent:]:
+                produce(record.topic, record.value, record.key, record.partition, failed, headers=record.headers)
+                sent += 1
+        except BufferError:
+            return sent
+        except KafkaException as exc:
+            raise PublishError(f"Kafka refused a record for {records[sent].topic}: {exc.args[0].str()}") from exc
+        return sent
 
-    def _poll(self) -> None:
+    def _serve(self) -> None:
+        """The publishing thread: wait with each batch until the queue is empty, and hear of errors meanwhile."""
+        producer = self._connected()
         while not self._stopping.is_set():
-            self._connected().poll(_POLL_S)
+            try:
+                pending = self._on_the_way.get(timeout=_POLL_S)
+            except queue.Empty:
+                producer.poll(0)
+                continue
+            while producer.flush(_POLL_S):
+                if self._stopping.is_set():
+                    return
+            pending.ended()
 
     def close(self) -> None:
-        """Stop polling; what was not confirmed was not acknowledged either."""
+        """Stop; what was not confirmed was not acknowledged either."""
         if self._producer is None:
             return
         self._producer.flush(_FLUSH_S)

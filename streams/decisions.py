@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import starmap
 from typing import Any, Final
 
 import msgspec
@@ -11,18 +12,18 @@ from msgspec import UNSET, UnsetType
 
 from features.apply import Applied
 from features.catalogue import FEATURE_SET, FEATURES, feature_matrix
-from features.history import Bool
-from features.times import format_rfc3339
-from scoring.decision import decide
+from features.history import Int64
+from features.times import format_column, format_rfc3339
+from scoring.decision import Verdict, decide
 from scoring.model import Matrix, Model
-from scoring.outcome import FeatureValues, Fraud, Outcome, Source, Verdict, outcome_of
+from scoring.outcome import FeatureRow, Fraud, Outcome, Source, outcome_of
 from scoring.reasons import Reason, explain
 from streams.intake import Incoming
 
 NO_RULES: Final = "none"
 
 _WHOLE: Final = tuple(f.dtype == "int64" for f in FEATURES)
-_NAMES: Final = tuple(f.name for f in FEATURES)
+_NO_REASONS: Final[list[Reason]] = []
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -57,59 +58,63 @@ class Decisions:
             now_ms: the clock, epoch milliseconds.
             degraded: why the outcomes are not what they should be, where they are not.
         """
-        scored = self._score(incoming, applied)
         at = _At(now_ms, format_rfc3339(now_ms), degraded)
-        rows = np.cumsum(applied.position >= 0) - 1
+        authorized: list[int] = np.flatnonzero(applied.position >= 0).tolist()
+        if len(authorized) == len(incoming):
+            return self._authorizations(incoming, applied, authorized, at)
+        answers = iter(self._authorizations([incoming[i] for i in authorized], applied, authorized, at))
         return [
-            self._reversal(item, applied, i, self._common(item, at))
-            if applied.position[i] < 0
-            else self._authorization(
-                item, scored[int(rows[i])], _Standing(applied, i, int(rows[i])), self._common(item, at)
-            )
-            for i, item in enumerate(incoming)
+            self._reversal(item, applied, record, at) if is_reversal else next(answers)
+            for record, (item, is_reversal) in enumerate(zip(incoming, (applied.position < 0).tolist(), strict=True))
         ]
 
-    def _score(self, incoming: Sequence[Incoming], applied: Applied) -> list[_Scored]:
-        """Features, probability, verdict and reasons of the authorizations."""
-        asked = np.flatnonzero(applied.position >= 0).tolist()
-        if not asked:
+    def _authorizations(
+        self, items: Sequence[Incoming], applied: Applied, records: list[int], at: _At
+    ) -> list[Outcome]:
+        """Outcomes of the authorizations, which are these records of the batch."""
+        if not records:
             return []
-        exponents = np.array([incoming[i].transaction.exponent for i in asked], np.int64)
-        x = feature_matrix(applied.aggregates, exponents)
+        windows = applied.aggregates
+        x = feature_matrix(windows, np.array([i.transaction.exponent for i in items], np.int64))
         probability = self._model.predict(x)
         scores, verdicts = decide(probability, self._model.thresholds)
-        reasons = self._reasons(x, np.array([v != "approve" for v in verdicts], np.bool_))
-        columns = zip(_feature_values(x), probability.tolist(), scores.tolist(), verdicts, strict=True)
-        return [_Scored(*column, reasons.get(row, [])) for row, column in enumerate(columns)]
+        reasons = self._reasons(x, verdicts)
+        standing = _standing(applied, items, self._limits.grace_ms)
+        model, source, latest_ms = self._model.version, self._source, at.now_ms
+        answers = []
+        scored = zip(_feature_rows(x), probability.tolist(), scores.tolist(), verdicts, strict=True)
+        shown = zip(windows.amount_minor.tolist(), format_column(standing.event_ms), strict=True)
+        for row, (item, decided, stands) in enumerate(zip(items, scored, shown, strict=True)):
+            values, chance, score, verdict = decided
+            amount_minor, event_time = stands
+            fraud = Fraud(
+                score=score,
+                probability=chance,
+                outcome=verdict,
+                reasons=reasons.get(row, _NO_REASONS),
+                features=values,
+                model=model,
+                ruleset=NO_RULES,
+                feature_set=FEATURE_SET,
+                scored_at=at.text,
+                latency_ms=latest_ms - item.broker_ms,
+                source=Source(source, item.partition, item.offset),
+                degraded=at.degraded,
+            )
+            if (unusual := standing.flags.get(row)) is not None:
+                fraud = msgspec.structs.replace(fraud, **unusual)
+            answers.append(outcome_of(item.transaction, fraud, amount_minor=amount_minor, event_time=event_time))
+        return answers
 
-    def _reasons(self, x: Matrix, flagged: Bool) -> dict[int, list[Reason]]:
+    def _reasons(self, x: Matrix, verdicts: Sequence[Verdict]) -> dict[int, list[Reason]]:
         """Reasons of the flagged rows: exact TreeSHAP costs a hundred times a prediction, so only they pay."""
-        rows = np.flatnonzero(flagged)
-        if not len(rows):
+        rows = [row for row, verdict in enumerate(verdicts) if verdict != "approve"]
+        if not rows:
             return {}
         chosen = np.asarray(x[rows], np.float64)
-        explained = explain(self._model.contributions(chosen), chosen)
-        return dict(zip(rows.tolist(), explained, strict=True))
+        return dict(zip(rows, explain(self._model.contributions(chosen), chosen), strict=True))
 
-    def _authorization(self, item: Incoming, scored: _Scored, standing: _Standing, common: dict[str, Any]) -> Outcome:
-        event_ms = standing.event_ms(item.transaction.event_ms)
-        beyond = standing.folded or max(standing.behind_ms, standing.late_by_ms) > self._limits.grace_ms
-        fraud = Fraud(
-            score=scored.score,
-            probability=scored.probability,
-            outcome=scored.verdict,
-            reasons=scored.reasons,
-            features=scored.features,
-            late_by_ms=standing.late_by_ms or UNSET,
-            clock_skew_ms=(event_ms - standing.time_ms) or UNSET,
-            beyond_grace=beyond or UNSET,
-            duplicate=standing.duplicate or UNSET,
-            conflict=standing.conflict or UNSET,
-            **common,
-        )
-        return outcome_of(item.transaction, fraud, amount_minor=standing.amount_minor, event_ms=event_ms)
-
-    def _reversal(self, item: Incoming, applied: Applied, record: int, common: dict[str, Any]) -> Outcome:
+    def _reversal(self, item: Incoming, applied: Applied, record: int, at: _At) -> Outcome:
         transaction = item.transaction
         ahead_ms = transaction.event_ms - item.broker_ms
         fraud = Fraud(
@@ -118,21 +123,17 @@ class Decisions:
             reversal=applied.reversal[record],  # type: ignore[arg-type]  # one of the three words of features/apply.py
             clock_skew_ms=ahead_ms if ahead_ms > self._limits.clock_skew_ms else UNSET,
             beyond_grace=bool(applied.folded[record]) or UNSET,
-            **common,
+            model=self._model.version,
+            ruleset=NO_RULES,
+            feature_set=FEATURE_SET,
+            scored_at=at.text,
+            latency_ms=at.now_ms - item.broker_ms,
+            degraded=at.degraded,
+            source=Source(self._source, item.partition, item.offset),
+            dropped_fields=transaction.dropped_fields or UNSET,
         )
-        return outcome_of(transaction, fraud, amount_minor=transaction.amount_minor, event_ms=transaction.event_ms)
-
-    def _common(self, item: Incoming, at: _At) -> dict[str, Any]:
-        return {
-            "model": self._model.version,
-            "ruleset": NO_RULES,
-            "feature_set": FEATURE_SET,
-            "scored_at": at.text,
-            "latency_ms": at.now_ms - item.broker_ms,
-            "degraded": at.degraded,
-            "source": Source(self._source, item.partition, item.offset),
-            "dropped_fields": item.transaction.dropped_fields or UNSET,
-        }
+        event_time = format_rfc3339(transaction.event_ms)
+        return outcome_of(transaction, fraud, amount_minor=transaction.amount_minor, event_time=event_time)
 
 
 class _At(msgspec.Struct, frozen=True):
@@ -143,33 +144,48 @@ class _At(msgspec.Struct, frozen=True):
     degraded: str | UnsetType
 
 
-class _Scored(msgspec.Struct, frozen=True, gc=False):
-    features: FeatureValues
-    probability: float
-    score: int
-    verdict: Verdict
-    reasons: list[Reason]
+class _Standing(msgspec.Struct, frozen=True):
+    """What stands of authorizations, by row: a copy is answered with what its first said.
+
+    Attributes:
+        event_ms: the event time to show; shape (n,).
+        flags: fields of `Fraud` that say what is unusual, of the rows that are.
+    """
+
+    event_ms: Int64
+    flags: dict[int, dict[str, Any]]
 
 
-class _Standing:
-    """What stands of an authorization: its own, or its first copy's amount and time."""
+def _standing(applied: Applied, items: Sequence[Incoming], grace_ms: int) -> _Standing:
+    """What stands of each authorization, and what is unusual about it."""
+    windows, asked = applied.aggregates, applied.position >= 0
+    duplicate, conflict, folded = applied.duplicate[asked], applied.conflict[asked], applied.folded[asked]
+    # Of a clamped first only its copies know what it said.
+    shown = applied.log.entries.clamped[applied.position[asked]] & ~conflict
+    event_ms = windows.time_ms
+    if shown.any():
+        own_ms = np.array([item.transaction.event_ms for item in items], np.int64)
+        event_ms = np.where(shown, own_ms, event_ms)
+    beyond = folded | (np.maximum(applied.behind_ms[asked], windows.late_by_ms) > grace_ms)
+    skew_ms = event_ms - windows.time_ms
+    unusual = duplicate | conflict | beyond | (skew_ms != 0) | (windows.late_by_ms != 0)
+    flags: dict[int, dict[str, Any]] = {
+        row: {
+            "late_by_ms": int(windows.late_by_ms[row]) or UNSET,
+            "clock_skew_ms": int(skew_ms[row]) or UNSET,
+            "beyond_grace": bool(beyond[row]) or UNSET,
+            "duplicate": bool(duplicate[row]) or UNSET,
+            "conflict": bool(conflict[row]) or UNSET,
+        }
+        for row in np.flatnonzero(unusual).tolist()
+    }
+    for row, item in enumerate(items):
+        if item.transaction.dropped_fields:
+            flags.setdefault(row, {})["dropped_fields"] = item.transaction.dropped_fields
+    return _Standing(event_ms, flags)
 
-    def __init__(self, applied: Applied, record: int, row: int) -> None:
-        self.time_ms = int(applied.aggregates.time_ms[row])
-        self.amount_minor = int(applied.aggregates.amount_minor[row])
-        self.late_by_ms = int(applied.aggregates.late_by_ms[row])
-        self.behind_ms = int(applied.behind_ms[record])
-        self.duplicate = bool(applied.duplicate[record])
-        self.conflict = bool(applied.conflict[record])
-        self.folded = bool(applied.folded[record])
-        self._clamped = bool(applied.log.entries.clamped[applied.position[record]])
 
-    def event_ms(self, own_ms: int) -> int:
-        """The event time to show; of a clamped first only its copies know what it said."""
-        return own_ms if self._clamped and not self.conflict else self.time_ms
-
-
-def _feature_values(x: Matrix) -> list[FeatureValues]:
-    """Every row as name -> the exact value used."""
+def _feature_rows(x: Matrix) -> Iterator[Any]:
+    """Every row as a `FeatureRow`."""
     columns = [x[:, i].astype(np.int64).tolist() if whole else x[:, i].tolist() for i, whole in enumerate(_WHOLE)]
-    return [dict(zip(_NAMES, row, strict=True)) for row in zip(*columns, strict=True)]
+    return starmap(FeatureRow, zip(*columns, strict=True))

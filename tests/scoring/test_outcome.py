@@ -62,7 +62,7 @@ def transaction(**fields: object) -> Transaction:
 
 
 def made(**fields: object) -> Outcome:
-    return outcome_of(transaction(), decided(**fields), amount_minor=1230, event_ms=1_767_323_045_678)
+    return outcome_of(transaction(), decided(**fields), amount_minor=1230, event_time="2026-01-02T03:04:05.678Z")
 
 
 REVERSAL = outcome_of(
@@ -77,7 +77,7 @@ REVERSAL = outcome_of(
         reversal="applied",
     ),
     amount_minor=1230,
-    event_ms=1_767_323_045_678,
+    event_time="2026-01-02T03:04:05.678Z",
 )
 
 
