@@ -42,9 +42,10 @@ def registry():
 
 
 def outcome(raw: bytes = WHOLE_OUTCOME, **changed: object) -> Outcome:
-    # The example holds values of kinds to come.
-    plain = raw.replace(b'"first_category": true', b'"first_category": 1').replace(b'"value": "5411"', b'"value": 1')
-    decoded = msgspec.json.decode(plain, type=Outcome)
+    # The example holds features and values of kinds to come.
+    document = msgspec.json.decode(raw.replace(b'"value": "5411"', b'"value": 1'))
+    document["fraud"].pop("features", None)
+    decoded = msgspec.json.decode(msgspec.json.encode(document), type=Outcome)
     return msgspec.structs.replace(decoded, fraud=msgspec.structs.replace(decoded.fraud, **changed))
 
 
