@@ -12,7 +12,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 
 from bench.cards import PARTITIONS, TTL_MS, Cards, Sent
-from features.apply import apply_batch, packed_histories
+from features.apply import apply_batch, changed_cards, packed_histories
 from features.catalogue import feature_matrix
 from features.decode import Decoder
 from features.history import unpack
@@ -107,14 +107,14 @@ class _Stages:
         outcomes = self._decisions.outcomes(incoming, applied, self._now_ms)
         lap("decide")
         packed_histories(
-            applied, histories, np.unique(roster.rank[applied.appended]),
+            applied, histories, changed_cards(applied, histories),
             last_offset=roster.last_offsets(),
         )  # fmt: skip
         lap("pack")
         for o in outcomes:
             Record("processed", o.card_id.encode(), encode_outcome(o), outcome_headers(o), o.fraud.source.partition)
         lap("encode")
-        self._metrics.batch(outcomes, Intake(incoming, {}, 0, []))
+        self._metrics.batch({}, outcomes, Intake(incoming, {}, 0, []))
         lap("metrics")
         exponents = np.array([t.exponent for t in transactions], np.int64)
         lap(None)

@@ -6,40 +6,45 @@ identity that is already known, is walked record by record.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 import numpy as np
 
-from features.history import (
-    Bool,
-    Histories,
-    Int64,
-    concatenate,
-    folded_header,
-    header,
-    pack_words,
-)
+from features.few import FEW, append_few
+from features.history import HEADER_BYTES, Bool, Histories, Int64, UInt64, folded_header, headers, pack_words
+from features.log import Log, build_log
 from features.tiles import NEVER_FOLDED
 from features.walk import Annotations, Batch, Walk, nothing_noted
-from features.windows import TEN_MINUTES_MS, Aggregates, Log, aggregate, build_log
+from features.windows import TEN_MINUTES_MS, Aggregates, aggregate
+from features.words import ENTRY_BYTES, clamped_of, inserted
+
+_NO_CARDS: Final = np.empty(0, np.int64)
+# Of what is in the histories, one in so many is looked at for nothing.
+_TABLE_FACTOR: Final = 16
 
 
 class Applied(msgspec.Struct, frozen=True):
     """What became of a batch.
 
     Attributes:
-        log: histories with what the batch appended; records that leave no trace stand last on each card.
+        words: histories with what the batch appended, one card after the other; records that leave no trace stand last
+            on each card; shape (entries, 3).
+        start: first position of each card; length cards.
         end: position after each card's last entry that stays; length cards.
-        position: position in the log of each authorization's first copy, -1 for a reversal; length n.
+        position: position in the words of each authorization's first copy, -1 for a reversal; length n.
         appended: the record became an entry; length n.
         duplicate: a copy at an offset not yet applied; length n.
         conflict: a copy that names another amount or time than the first; length n.
         behind_ms: how far a copy's first lies behind the newest authorization, 0 for a first; length n.
         folded: answered without the authorizations that a hot card has folded away: not exact; length n.
+        clamped: the first copy has its record's time instead of its own; False for a reversal; length n.
         reversal: what a reversal did, by index in the batch.
         aggregates: of the authorizations, in batch order.
     """
 
-    log: Log
+    words: UInt64
+    start: Int64
     end: Int64
     position: Int64
     appended: Bool
@@ -47,6 +52,7 @@ class Applied(msgspec.Struct, frozen=True):
     conflict: Bool
     behind_ms: Int64
     folded: Bool
+    clamped: Bool
     reversal: dict[int, str]
     aggregates: Aggregates
 
@@ -61,77 +67,106 @@ def apply_batch(histories: Histories, batch: Batch, *, retention_ms: int, clock_
         clock_skew_ms: how far an event's own time may lie after its record's.
     """
     notes = nothing_noted(len(batch.card))
-    by_card = np.argsort(batch.card, kind="stable")
+    if 0 < len(batch.card) <= FEW and not np.count_nonzero(batch.redelivered):
+        few = append_few(histories, pack_words(batch.entries), batch.card, retention_ms)
+        if few is not None:
+            return _applied(
+                few.words, few.start, few.start[1:], few.position, batch.entries.clamped, notes, few.aggregates
+            )
+    by_card = batch.card.argsort(kind="stable")
     for card, events in _cards_to_walk(histories, batch, by_card):
         walk = Walk(histories, card, retention_ms, clock_skew_ms)
         for event in events:
             walk.take(batch, event, notes)
 
     log, position = _extended(histories, batch, notes, by_card, retention_ms)
-    asked = position[position >= 0]
-    aggregates = aggregate(log, asked, retention_ms, histories.tiles)
-    authorizations = np.flatnonzero(position >= 0)
+    authorization = position >= 0
+    aggregates = aggregate(log, position[authorization], retention_ms, histories.tiles)
+    end = log.start[1:]
+    if histories.tiles.any_folded:
+        _note_folded(histories, batch, notes, aggregates)
+        end = end - np.bincount(batch.card[notes.passing], minlength=len(end))
+    clamped = clamped_of(log.words[position]) & authorization
+    return _applied(log.words, log.start, end, position, clamped, notes, aggregates)
+
+
+def _applied(
+    words: UInt64, start: Int64, end: Int64, position: Int64, clamped: Bool, notes: Annotations, aggregates: Aggregates
+) -> Applied:
+    return Applied(
+        words, start[:-1], end, position, notes.appended, notes.duplicate, notes.conflict, notes.behind_ms,
+        notes.folded, clamped, notes.reversal, aggregates,
+    )  # fmt: skip
+
+
+def _note_folded(histories: Histories, batch: Batch, notes: Annotations, aggregates: Aggregates) -> None:
+    """Which answers lack something that was folded away, and how late those are that leave no trace."""
+    authorizations = np.flatnonzero(~batch.entries.reversal)
     # What the card's ten minutes can reach must not be folded.
     reach_ms = aggregates.time_ms - TEN_MINUTES_MS
     notes.folded[authorizations] |= reach_ms <= histories.tiles.folded_ms[batch.card[authorizations]]
     passing = notes.passing[authorizations]
     aggregates.late_by_ms[passing] = notes.behind_ms[authorizations][passing]
-    end = log.start[1:] - np.bincount(batch.card[notes.passing], minlength=len(histories.counts))
-    return Applied(
-        log, end, position, notes.appended, notes.duplicate, notes.conflict, notes.behind_ms, notes.folded,
-        notes.reversal, aggregates,
-    )  # fmt: skip
 
 
 def _extended(
     histories: Histories, batch: Batch, notes: Annotations, by_card: Int64, retention_ms: int
 ) -> tuple[Log, Int64]:
     """The histories with what the batch adds, and the position of each of its authorizations."""
-    history, counts = histories.entries, histories.counts
-    cards = len(counts)
-    new = by_card[(notes.appended | notes.passing)[by_card]]
-    added = np.bincount(batch.card[new], minlength=cards)
+    new = by_card
+    if np.count_nonzero(notes.appended) < len(new):
+        new = by_card[(notes.appended | notes.passing)[by_card]]
     # Passing records stand behind everything else of their card, so that they move no other's place.
-    place = np.concatenate((np.repeat(np.arange(cards) * 2, counts), batch.card[new] * 2 + notes.passing[new]))
-    order = np.argsort(place, kind="stable")
-    log = build_log(concatenate((history, batch.entries.take(new))).take(order), counts + added, retention_ms)
-    where = np.empty(len(order), np.int64)
-    where[order] = np.arange(len(order))
+    if passing := bool(np.count_nonzero(notes.passing)):
+        new = new[(batch.card[new] * 2 + notes.passing[new]).argsort(kind="stable")]
+    card = batch.card[new]
+    place = histories.counts.cumsum()[card] + np.arange(len(new))
+    counts = histories.counts + np.bincount(card, minlength=len(histories.counts))
+    words = inserted(histories.words, pack_words(batch.entries.take(new)), place)
+    alone = place[notes.passing[new]] if passing else None
+    log = build_log(words, counts, retention_ms, alone)
     position = log.start[batch.card] + notes.place
-    position[new] = where[len(history) :]
+    position[new] = place
     position[batch.entries.reversal] = -1
-    alone = position[notes.passing]
-    log.dead_from[alone] = alone
     return log, position
 
 
 def _cards_to_walk(histories: Histories, batch: Batch, by_card: Int64) -> list[tuple[int, list[int]]]:
     """Cards that met a reversal, an identity seen before or a time that is folded, each with its records in order."""
-    history, counts = histories.entries, histories.counts
-    cards = len(counts)
-    odd = np.zeros(cards, np.bool_)
-    odd[batch.card[batch.entries.reversal]] = True
-    odd[batch.card[batch.redelivered]] = True
-    odd[batch.card[batch.entries.time_ms <= histories.tiles.folded_ms[batch.card]]] = True
-
-    # Any equal neighbours among the sorted identities of a batch: walk their cards, whoever shares them.
-    order = np.argsort(batch.entries.identity, kind="stable")
-    identities = batch.entries.identity[order]
-    twice = np.flatnonzero(identities[1:] == identities[:-1])
-    odd[batch.card[order[twice]]] = True
-    odd[batch.card[order[twice + 1]]] = True
-
-    # Identities of the histories that a record of the batch repeats (on the same card).
-    if len(history) and len(identities):
-        near = np.minimum(np.searchsorted(identities, history.identity), len(identities) - 1)
-        known = np.flatnonzero(identities[near] == history.identity)
-        odd[np.searchsorted(np.cumsum(counts), known, side="right")] = True
-
-    if not odd.any():
+    odd = batch.entries.reversal | batch.redelivered
+    if histories.tiles.any_folded:
+        odd |= batch.entries.time_ms <= histories.tiles.folded_ms[batch.card]
+    namesakes = _with_namesakes(histories, batch)
+    if not len(namesakes) and not np.count_nonzero(odd):
         return []
     ranks = batch.card[by_card]
-    begin, end = np.searchsorted(ranks, np.arange(cards)), np.searchsorted(ranks, np.arange(cards), side="right")
-    return [(c, by_card[begin[c] : end[c]].tolist()) for c in np.flatnonzero(odd & (end > begin)).tolist()]
+    walked = np.intersect1d(np.concatenate((batch.card[odd], namesakes)), ranks)
+    begin, end = ranks.searchsorted(walked), ranks.searchsorted(walked, "right")
+    return [(c, by_card[b:e].tolist()) for c, b, e in zip(walked.tolist(), begin.tolist(), end.tolist(), strict=True)]
+
+
+def _with_namesakes(histories: Histories, batch: Batch) -> Int64:
+    """Cards, with repeats, that have an identity of the batch twice: the first may be in their history."""
+    identities = np.sort(batch.entries.identity)
+    # Equal neighbours: all cards of the batch that have them, whoever shares them.
+    twice = identities[1:][identities[1:] == identities[:-1]]
+    found = batch.card[np.isin(batch.entries.identity, twice)] if len(twice) else _NO_CARDS
+    if len(identities) and len(histories.words):
+        # Identities are hashes: a table over their lowest bits leaves few to look for.
+        bits = np.uint64((1 << (_TABLE_FACTOR * len(identities)).bit_length()) - 1)
+        table = np.zeros(int(bits) + 1, np.bool_)
+        table[identities & bits] = True
+        maybe = table[histories.words[:, 2] & bits].nonzero()[0]
+        known = histories.words[maybe, 2]
+        maybe = maybe[identities[identities.searchsorted(known) % len(identities)] == known]
+        if len(maybe):
+            found = np.concatenate((found, histories.counts.cumsum().searchsorted(maybe, "right")))
+    return found
+
+
+def changed_cards(applied: Applied, histories: Histories) -> Int64:
+    """Ranks of the cards that have more entries than before, in ascending order."""
+    return np.flatnonzero(applied.end - applied.start != histories.counts)
 
 
 def packed_histories(applied: Applied, histories: Histories, changed: Int64, *, last_offset: Int64) -> list[bytes]:
@@ -140,17 +175,21 @@ def packed_histories(applied: Applied, histories: Histories, changed: Int64, *, 
     Args:
         applied: from `apply_batch`.
         histories: what the batch was applied to.
-        changed: ranks of the cards to pack.
+        changed: ranks of the cards to pack, such as `changed_cards`.
         last_offset: offset of the last record of the batch in each card's partition; shape (cards,).
     """
-    log, tiles = applied.log, histories.tiles
-    words = pack_words(log.entries)
-    values: list[bytes] = []
-    for card in changed.tolist():
-        met, written = int(histories.counts[card]), int(last_offset[card])
-        if (folded_ms := int(tiles.folded_ms[card])) == NEVER_FOLDED:
-            head = header(met, written)
-        else:
-            head = folded_header(met, written, tiles.of(card), folded_ms)
-        values.append(head + words[log.start[card] : applied.end[card]].tobytes())
+    heads = headers(histories.counts[changed], last_offset[changed]).tobytes()
+    body = applied.words.tobytes()
+    begin, end = applied.start[changed] * ENTRY_BYTES, applied.end[changed] * ENTRY_BYTES
+    values = [
+        heads[at : at + HEADER_BYTES] + body[b:e]
+        for at, b, e in zip(range(0, len(heads), HEADER_BYTES), begin.tolist(), end.tolist(), strict=True)
+    ]
+    if (tiles := histories.tiles).any_folded:
+        for at in np.flatnonzero(tiles.folded_ms[changed] != NEVER_FOLDED).tolist():
+            card = int(changed[at])
+            head = folded_header(
+                int(histories.counts[card]), int(last_offset[card]), tiles.of(card), int(tiles.folded_ms[card])
+            )
+            values[at] = head + values[at][HEADER_BYTES:]
     return values

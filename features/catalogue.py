@@ -22,13 +22,26 @@ Column = NDArray[np.float64]
 _DAY_MS: Final = 86_400_000
 _HOUR_MS: Final = 3_600_000
 _EXACT_IN_FLOAT: Final = 1 << 53
+# 10 to the power of an exponent: currencies have up to four decimals.
+_UNITS: Final = np.power(10.0, np.arange(19))
 
 
 class Inputs(msgspec.Struct, frozen=True):
-    """What formulas read: the windows' aggregates and 10 to the power of each currency's exponent, as float64."""
+    """What formulas read.
+
+    Attributes:
+        windows: the windows' aggregates.
+        unit: 10 to the power of each currency's exponent.
+        amount: of this transaction, major units.
+        mean_10m: mean amount of the ten minutes, major units.
+        mean_1w: mean amount of the week, major units.
+    """
 
     windows: Aggregates
     unit: Column
+    amount: Column
+    mean_10m: Column
+    mean_1w: Column
 
 
 class Feature(msgspec.Struct, frozen=True):
@@ -40,7 +53,7 @@ class Feature(msgspec.Struct, frozen=True):
         meaning: one line for people.
         code: reason code where this feature explains a decision.
         sentence: reason text; `{value}` is the feature's value.
-        formula: float64 column from the inputs; whole numbers for an int64 feature.
+        formula: column of that type from the inputs.
     """
 
     name: str
@@ -48,23 +61,29 @@ class Feature(msgspec.Struct, frozen=True):
     meaning: str
     code: str
     sentence: str
-    formula: Callable[[Inputs], Column]
+    formula: Callable[[Inputs], Column | Int64]
+
+
+def inputs_of(windows: Aggregates, exponents: Int64) -> Inputs:
+    """What the formulas read.
+
+    Args:
+        windows: aggregates, length n.
+        exponents: minor-unit exponents of the currencies, length n.
+    """
+    unit = _UNITS[exponents]
+    return Inputs(
+        windows, unit, windows.amount_minor / unit, _mean(windows.ten_minutes, unit), _mean(windows.week, unit)
+    )
 
 
 def _mean(window: Window, unit: Column) -> Column:
     """Mean amount in major units: integer sum / count / 10^exponent, the sum exact whatever its size."""
     mean = window.total / window.count
-    for i in np.flatnonzero(window.total > _EXACT_IN_FLOAT).tolist():
+    for i in (window.total > _EXACT_IN_FLOAT).nonzero()[0].tolist():
         mean[i] = int(window.total[i]) / int(window.count[i])
-    return np.asarray(mean / unit)
-
-
-def _major(amount_minor: Int64, unit: Column) -> Column:
-    return np.asarray(amount_minor / unit)
-
-
-def _amount(x: Inputs) -> Column:
-    return _major(x.windows.amount_minor, x.unit)
+    mean /= unit
+    return mean
 
 
 def _seconds_since_last(x: Inputs) -> Column:
@@ -76,32 +95,32 @@ FEATURES: Final[tuple[Feature, ...]] = (
     Feature(
         "num_trans_last_10m", "int64", "authorizations of the card in the last 10 minutes, this one included",
         "VELOCITY_10M", "{value} transactions in the last 10 minutes",
-        lambda x: x.windows.ten_minutes.count.astype(np.float64),
+        lambda x: x.windows.ten_minutes.count,
     ),
     Feature(
         "num_trans_last_1w", "int64", "authorizations of the card in the last week, this one included",
         "VELOCITY_1W", "{value} transactions in the last week",
-        lambda x: x.windows.week.count.astype(np.float64),
+        lambda x: x.windows.week.count,
     ),
     Feature(
         "avg_amt_last_10m", "float64", "mean amount of the last 10 minutes, major units",
         "AMOUNT_10M", "an average of {value} per transaction in the last 10 minutes",
-        lambda x: _mean(x.windows.ten_minutes, x.unit),
+        lambda x: x.mean_10m,
     ),
     Feature(
         "avg_amt_last_1w", "float64", "mean amount of the last week, major units",
         "AMOUNT_1W", "an average of {value} per transaction in the last week",
-        lambda x: _mean(x.windows.week, x.unit),
+        lambda x: x.mean_1w,
     ),
     Feature(
         "amt_ratio1", "float64", "avg_amt_last_10m / avg_amt_last_1w",
         "AMOUNT_SHIFT", "amounts of the last 10 minutes are {value} times the week's average",
-        lambda x: _mean(x.windows.ten_minutes, x.unit) / _mean(x.windows.week, x.unit),
+        lambda x: x.mean_10m / x.mean_1w,
     ),
     Feature(
         "amt_ratio2", "float64", "amount / avg_amt_last_1w",
         "AMOUNT_UNUSUAL", "the amount is {value} times the card's average of the week",
-        lambda x: _amount(x) / _mean(x.windows.week, x.unit),
+        lambda x: x.amount / x.mean_1w,
     ),
     Feature(
         "count_ratio", "float64", "num_trans_last_10m / num_trans_last_1w",
@@ -111,7 +130,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     Feature(
         "amount", "float64", "amount of this transaction, major units",
         "AMOUNT", "the amount is {value}",
-        _amount,
+        lambda x: x.amount,
     ),
     Feature(
         "secs_since_last", "float64", "seconds since the card's last authorization of the week, 604800 for none",
@@ -121,37 +140,37 @@ FEATURES: Final[tuple[Feature, ...]] = (
     Feature(
         "prev_amt", "float64", "amount of the card's last authorization of the week, major units, 0 for none",
         "PREVIOUS_AMOUNT", "the card's last transaction was {value}",
-        lambda x: _major(x.windows.previous_minor, x.unit),
+        lambda x: np.asarray(x.windows.previous_minor / x.unit),
     ),
     Feature(
         "min_amt_last_10m", "float64", "smallest amount of the last 10 minutes, major units",
         "SMALLEST_10M", "the smallest amount of the last 10 minutes is {value}",
-        lambda x: _major(x.windows.ten_minutes.smallest, x.unit),
+        lambda x: np.asarray(x.windows.smallest / x.unit),
     ),
     Feature(
         "max_amt_last_10m", "float64", "largest amount of the last 10 minutes, major units",
         "LARGEST_10M", "the largest amount of the last 10 minutes is {value}",
-        lambda x: _major(x.windows.ten_minutes.largest, x.unit),
+        lambda x: np.asarray(x.windows.ten_minutes.largest / x.unit),
     ),
     Feature(
         "max_amt_last_1w", "float64", "largest amount of the last week, major units",
         "LARGEST_1W", "the largest amount of the last week is {value}",
-        lambda x: _major(x.windows.week.largest, x.unit),
+        lambda x: np.asarray(x.windows.week.largest / x.unit),
     ),
     Feature(
         "hour_of_day", "int64", "UTC hour of the effective time",
         "HOUR", "the transaction was made in hour {value} UTC",
-        lambda x: (x.windows.time_ms % _DAY_MS // _HOUR_MS).astype(np.float64),
+        lambda x: x.windows.time_ms % _DAY_MS // _HOUR_MS,
     ),
     Feature(
         "num_countries_last_10m", "int64", "distinct countries of the last 10 minutes, 0 where none is known",
         "COUNTRIES_10M", "{value} countries in the last 10 minutes",
-        lambda x: x.windows.countries.astype(np.float64),
+        lambda x: x.windows.countries,
     ),
     Feature(
         "num_mccs_last_10m", "int64", "distinct merchant categories of the last 10 minutes, 0 where none is known",
         "CATEGORIES_10M", "{value} merchant categories in the last 10 minutes",
-        lambda x: x.windows.mccs.astype(np.float64),
+        lambda x: x.windows.mccs,
     ),
 )  # fmt: skip
 
@@ -176,7 +195,7 @@ def feature_matrix(windows: Aggregates, exponents: Int64) -> NDArray[np.float64]
     Returns:
         float64 of shape (n, features), in the order of the catalogue.
     """
-    inputs = Inputs(windows, np.power(10.0, exponents))
+    inputs = inputs_of(windows, exponents)
     matrix = np.empty((len(exponents), len(FEATURES)))
     for column, feature in enumerate(FEATURES):
         matrix[:, column] = feature.formula(inputs)

@@ -7,6 +7,7 @@
     ├── DecodeError            a record is not a transaction (reason code of the contract)
     ├── HistoryError           a history file cannot be used
     ├── ModelError             a model is missing, corrupt or made for other features
+    ├── RulesError             a rule or list file cannot be used; names file, line and rule
     ├── StoreError             the online feature store answered something it must not
     │   ├── StaleEpoch         another worker owns the partition now
     │   ├── StoreLost          Redis holds less than was committed to Kafka
@@ -72,6 +73,12 @@ class ModelError(FraudstreamError):
     exit_code: ClassVar[int] = 66
 
 
+class RulesError(FraudstreamError):
+    """Rules or lists cannot be used: one line per problem, with file, line and rule."""
+
+    exit_code: ClassVar[int] = 65
+
+
 class StoreError(FraudstreamError):
     """The online feature store answered something that it must not."""
 
@@ -82,6 +89,10 @@ class StaleEpoch(StoreError):  # noqa: N818 - the name of the fencing rule it re
     """Another worker has taken the partition over; nothing was written."""
 
     exit_code: ClassVar[int] = 75
+
+
+class BatchRevoked(FraudstreamError):  # noqa: N818 - a state, as the others
+    """The partitions of a batch went to another worker before it had any effect; who owns them now reads it again."""
 
 
 class StoreLost(StoreError):  # noqa: N818 - the name of the state it reports

@@ -12,9 +12,10 @@ from typing import Final
 
 import numpy as np
 
-from features.history import Bool, Entries, Histories, Int64
+from features.history import Bool, Entries, Histories, Int64, UInt64, unpack_words
+from features.log import NEVER, build_log
 from features.tiles import NEVER_FOLDED, WORDS, tiles_of
-from features.windows import NEVER, build_log
+from features.words import chosen
 
 # A record that comes up to ten minutes late still finds its ten minutes whole.
 _MARGIN_MS: Final = 20 * 60_000
@@ -37,36 +38,40 @@ def fold_hot(histories: Histories, held: Bool, *, limit: int, retention_ms: int)
         limit: youngest entries that a card keeps in any case.
         retention_ms: one week plus grace.
     """
-    hot = np.flatnonzero((histories.counts > limit + limit // 8) & ~held).tolist()
-    if not hot:
+    many = histories.counts > limit + limit // 8
+    if not np.count_nonzero(many):
         return histories
-    stays = np.ones(len(histories.entries), np.bool_)
+    hot = (many & ~held).nonzero()[0].tolist()
+    stays = np.ones(len(histories.words), np.bool_)
     ends = np.cumsum(histories.counts)
     tables = np.split(histories.tiles.table, histories.tiles.start[1:-1])
     folded_ms = histories.tiles.folded_ms.copy()
     for card in hot:
         part = slice(int(ends[card] - histories.counts[card]), int(ends[card]))
-        entries = histories.entries.take(np.arange(part.start, part.stop))
+        words = histories.words[part]
+        entries = unpack_words(words)
         horizon_ms = _horizon_ms(entries, limit)
         gone = entries.time_ms[entries.time_ms <= horizon_ms]
         if not len(gone):
             continue
         folded_ms[card] = horizon_ms = int(gone.max())
-        stays[part], tables[card] = _fold(entries, tables[card], horizon_ms, retention_ms)
+        stays[part], tables[card] = _fold(words, entries, tables[card], horizon_ms, retention_ms)
     ranks = np.repeat(np.arange(len(ends)), histories.counts)
     counts = np.bincount(ranks[stays], minlength=len(ends))
     return Histories(
-        histories.entries.take(stays), counts, np.minimum(histories.settled, counts), histories.written,
+        chosen(histories.words, stays), counts, np.minimum(histories.settled, counts), histories.written,
         tiles_of(tables, folded_ms),
     )  # fmt: skip
 
 
-def _fold(entries: Entries, table: Int64, horizon_ms: int, retention_ms: int) -> tuple[Bool, Int64]:
+def _fold(words: UInt64, entries: Entries, table: Int64, horizon_ms: int, retention_ms: int) -> tuple[Bool, Int64]:
     """Which of one card's entries stay, and its tiles."""
-    log = build_log(entries, np.array([len(entries)]), retention_ms)
-    oldest_ms = int(log.newest_ms(np.array(len(entries) - 1))) - retention_ms
+    log = build_log(words, np.array([len(words)]), retention_ms)
+    oldest_ms = log.newest_ms(len(words) - 1) - retention_ms
     stays = entries.time_ms > horizon_ms
-    live = ~entries.reversal & (log.dead_from == NEVER) & (entries.time_ms >= oldest_ms)
+    live = ~entries.reversal & (entries.time_ms >= oldest_ms)
+    if log.undone is not None:
+        live &= log.undone.dead_from == NEVER
     folded = np.flatnonzero(live & ~stays)
     folded = folded[np.argsort(entries.time_ms[folded], kind="stable")]
     times, amounts = entries.time_ms[folded].tolist(), entries.amount_minor[folded].tolist()

@@ -14,6 +14,9 @@ Layout, little-endian 64-bit words (`docs/redis-layout.md` draws it):
 An entry is an authorization or a reversal. Order of application is kept because a copy of a transaction is answered
 with the features of the prefix up to its first copy. The header tells, when a batch is delivered again after a crash,
 which of its records were first copies.
+
+Histories stay packed in memory too: what is not asked for is not unpacked, and what has not changed is not packed again
+(`features/words.py`).
 """
 
 from __future__ import annotations
@@ -29,24 +32,33 @@ from numpy.typing import NDArray
 
 from features.errors import StoreCorrupt
 from features.tiles import WORDS, Tiles, no_tiles, tiles_of
+from features.words import (
+    AMOUNT_SHIFT,
+    CLAMPED_BIT,
+    ENTRY_BYTES,
+    REVERSAL_BIT,
+    TIME_SHIFT,
+    WORD,
+    amounts_of,
+    clamped_of,
+    codes_of,
+    times_of,
+)
 
 PLAIN: Final = 1
 FOLDED: Final = 2
-WORD: Final = np.dtype("<u8")
 HEADER_BYTES: Final = 8
-ENTRY_BYTES: Final = 24
+IDENTITY_BYTES: Final = 8
 MAX_AMOUNT_MINOR: Final = 10**15
 
-_TIME_SHIFT: Final = np.uint64(16)
-_REVERSAL_BIT: Final = np.uint64(1 << 15)
-_CLAMPED_BIT: Final = np.uint64(1 << 14)
-_AMOUNT_SHIFT: Final = np.uint64(14)
-_CODE_MASK: Final = np.uint64((1 << 14) - 1)
 _SETTLED_BITS: Final = 24
 _WRITTEN_BITS: Final = 32
 _FOLDED_BITS: Final = 48
 _TILE_BYTES: Final = 8 * WORDS
 _NO_LAYOUT: Final = "a card's history in Redis is cut off, or in a layout that this version does not know"
+
+_VERSION_SHIFT: Final = 56
+_NOTHING: Final = bytes(HEADER_BYTES - 1) + bytes([PLAIN])
 
 Int64 = NDArray[np.int64]
 UInt64 = NDArray[np.uint64]
@@ -82,18 +94,13 @@ class Entries(msgspec.Struct, frozen=True):
         return Entries(*(getattr(self, name)[index] for name in self.__struct_fields__))
 
 
-def concatenate(parts: Sequence[Entries]) -> Entries:
-    """One table of several."""
-    return Entries(*(np.concatenate([getattr(p, name) for p in parts]) for name in Entries.__struct_fields__))
-
-
 def identity(transaction_id: str) -> int:
     """The 64-bit identity of a transaction id within its card.
 
     >>> identity("t-1") == identity("t-1") != identity("t-2")
     True
     """
-    return int.from_bytes(hashlib.blake2b(transaction_id.encode(), digest_size=8).digest(), "little")
+    return int.from_bytes(hashlib.blake2b(transaction_id.encode(), digest_size=IDENTITY_BYTES).digest(), "little")
 
 
 def country_code(country: str | None) -> int:
@@ -125,48 +132,62 @@ def mcc_code(mcc: str | None) -> int:
 def pack_words(entries: Entries) -> UInt64:
     """Entries as words, shape (n, 3)."""
     words = np.empty((len(entries), 3), WORD)
-    amount = entries.amount_minor.astype(np.uint64)
-    words[:, 0] = (entries.time_ms.astype(np.uint64) << _TIME_SHIFT) | entries.country.astype(np.uint64)
-    words[:, 0] |= np.where(entries.reversal, _REVERSAL_BIT, np.uint64(0))
-    words[:, 0] |= np.where(entries.clamped, _CLAMPED_BIT, np.uint64(0))
-    # A reversal's second word is its offset whole; an authorization's is amount and MCC.
-    words[:, 1] = np.where(entries.reversal, amount, (amount << _AMOUNT_SHIFT) | entries.mcc.astype(np.uint64))
+    head = (entries.time_ms.view(np.uint64) << TIME_SHIFT) | entries.country.view(np.uint64)
+    body = (entries.amount_minor.view(np.uint64) << AMOUNT_SHIFT) | entries.mcc.view(np.uint64)
+    if np.count_nonzero(entries.clamped):
+        head |= np.where(entries.clamped, CLAMPED_BIT, np.uint64(0))
+    if np.count_nonzero(entries.reversal):
+        head |= np.where(entries.reversal, REVERSAL_BIT, np.uint64(0))
+        # A reversal's second word is its offset whole; an authorization's is amount and MCC.
+        body = np.where(entries.reversal, entries.amount_minor.view(np.uint64), body)
+    words[:, 0] = head
+    words[:, 1] = body
     words[:, 2] = entries.identity
     return words
 
 
 def unpack_words(words: UInt64) -> Entries:
     """The inverse of `pack_words`; shape (n, 3)."""
-    head, body = words[:, 0], words[:, 1]
-    # Unsigned shifts throughout: times and amounts reach into the sign bit of their words.
-    reversal = (head & _REVERSAL_BIT) != 0
+    reversal = (words[:, 0] & REVERSAL_BIT) != 0
+    country, mcc = codes_of(words)
     return Entries(
-        time_ms=(head >> _TIME_SHIFT).astype(np.int64),
-        amount_minor=np.where(reversal, body, body >> _AMOUNT_SHIFT).astype(np.int64),
+        time_ms=times_of(words),
+        amount_minor=amounts_of(words, reversal),
         reversal=reversal,
-        clamped=(head & _CLAMPED_BIT) != 0,
+        clamped=clamped_of(words),
         identity=words[:, 2].astype(np.uint64),
-        country=(head & _CODE_MASK).astype(np.int64),
-        mcc=np.where(reversal, np.uint64(0), body & _CODE_MASK).astype(np.int64),
+        country=country,
+        mcc=np.where(reversal, 0, mcc),
     )
 
 
 class Histories(msgspec.Struct, frozen=True):
-    """The unpacked histories of several cards.
+    """The histories of several cards.
 
     Attributes:
-        entries: all entries, one card after the other, each card's in order of application.
+        words: all entries, one card after the other, each card's in order of application; shape (entries, 3).
         counts: entries per card; shape (cards,).
         settled: entries that were there before the batch that wrote last; shape (cards,).
         written: offset of the last record of that batch, modulo 2**32; shape (cards,).
         tiles: what older entries were folded into.
     """
 
-    entries: Entries
+    words: UInt64
     counts: Int64
     settled: Int64
     written: Int64
     tiles: Tiles
+
+    @property
+    def entries(self) -> Entries:
+        """All entries, unpacked anew whenever it is asked for."""
+        return unpack_words(self.words)
+
+
+def headers(settled: Int64, written: Int64) -> UInt64:
+    """The first word of packed histories without tiles."""
+    word = (PLAIN << _SETTLED_BITS) | np.minimum(settled, (1 << _SETTLED_BITS) - 1)
+    return ((word << _WRITTEN_BITS) | (written & ((1 << _WRITTEN_BITS) - 1))).view(np.uint64)
 
 
 def header(settled: int, written: int) -> bytes:
@@ -195,35 +216,42 @@ def is_after(offset: int, written: int) -> bool:
 
 
 def unpack(values: Sequence[bytes | None]) -> Histories:
-    """Unpack the histories of several cards at once; None for a card without one.
+    """The histories of several cards; None for a card without one.
 
     Raises:
         StoreCorrupt: a value is no packed history of a version known here.
     """
-    bodies: list[bytes] = []
-    counts, settled, written = (np.zeros(len(values), np.int64) for _ in range(3))
+    packed = [_NOTHING if value is None else value for value in values]
+    raw = b"".join([value[:HEADER_BYTES] for value in packed])
+    if len(raw) != HEADER_BYTES * len(packed):
+        raise StoreCorrupt(_NO_LAYOUT)
+    heads = np.frombuffer(raw, WORD).view(np.int64)
+    bodies = [value[HEADER_BYTES:] for value in packed]
     folded: dict[int, tuple[Int64, int]] = {}
-    for card, value in enumerate(values):
-        if value is None:
-            continue
-        begin = HEADER_BYTES
-        if len(value) >= HEADER_BYTES and value[HEADER_BYTES - 1] == FOLDED:
-            begin, folded[card] = _unpack_fold(value)
-        elif len(value) < HEADER_BYTES or value[HEADER_BYTES - 1] != PLAIN:
-            raise StoreCorrupt(_NO_LAYOUT)
-        size = len(value) - begin
-        if size < 0 or size % ENTRY_BYTES:
-            raise StoreCorrupt(_NO_LAYOUT)
-        counts[card] = size // ENTRY_BYTES
-        written[card] = int.from_bytes(value[:4], "little")
-        settled[card] = int.from_bytes(value[4:7], "little")
-        bodies.append(value[begin:])
-    words = np.frombuffer(b"".join(bodies), WORD).reshape(-1, 3)
-    return Histories(unpack_words(words), counts, settled, written, _tiles(len(values), folded))
+    for card in ((heads >> _VERSION_SHIFT) != PLAIN).nonzero()[0].tolist():
+        begin, folded[card] = _unpack_fold(packed[card])
+        bodies[card] = packed[card][begin:]
+    sizes = np.fromiter(map(len, bodies), np.int64, len(bodies))
+    counts = sizes // ENTRY_BYTES
+    if np.count_nonzero(counts * ENTRY_BYTES != sizes):
+        raise StoreCorrupt(_NO_LAYOUT)
+    return Histories(
+        words=np.frombuffer(b"".join(bodies), WORD).reshape(-1, 3),
+        counts=counts,
+        settled=(heads >> _WRITTEN_BITS) & ((1 << _SETTLED_BITS) - 1),
+        written=heads & ((1 << _WRITTEN_BITS) - 1),
+        tiles=_tiles(len(values), folded),
+    )
 
 
 def _unpack_fold(value: bytes) -> tuple[int, tuple[Int64, int]]:
-    """Where the entries of a folded card begin, its tiles and the time up to which it is folded."""
+    """Where the entries of a folded card begin, its tiles and the time up to which it is folded.
+
+    Raises:
+        StoreCorrupt: it is no folded card's history.
+    """
+    if len(value) < 2 * HEADER_BYTES or value[HEADER_BYTES - 1] != FOLDED:
+        raise StoreCorrupt(_NO_LAYOUT)
     fold = int.from_bytes(value[HEADER_BYTES : 2 * HEADER_BYTES], "little")
     begin = 2 * HEADER_BYTES + (fold >> _FOLDED_BITS) * _TILE_BYTES
     if len(value) < begin:
@@ -237,6 +265,7 @@ def _tiles(cards: int, folded: dict[int, tuple[Int64, int]]) -> Tiles:
     if not folded:
         return tiles
     tables = [folded[card][0] if card in folded else tiles.table for card in range(cards)]
-    for card, (_, folded_ms) in folded.items():
-        tiles.folded_ms[card] = folded_ms
-    return tiles_of(tables, tiles.folded_ms)
+    folded_ms = tiles.folded_ms.copy()
+    for card, (_, until_ms) in folded.items():
+        folded_ms[card] = until_ms
+    return tiles_of(tables, folded_ms)

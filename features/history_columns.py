@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from features.history import Int64
 from features.money import MAX_AMOUNT_MINOR, minor_units
 from features.times import MAX_EVENT_MS, parse_rfc3339
-from features.wire import MAX_TEXT, fit_id
+from features.wire import MAX_ID, MAX_TEXT, fit_id
 
 _PLAIN_NUMBER: Final = r"^[0-9]+(?:\.[0-9]+)?$"
 # Digits that fit into 63 bits, also after the currency's decimals are taken into account by `_scaled`.
 _MOST_DIGITS: Final = 18
 _TENS: Final = 10 ** np.arange(_MOST_DIGITS + 1)
 _PLAIN_TIME: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?[Zz]?$"
-_PLAIN_ID: Final = r"^[ -~]{1,128}$"
+_NOT_PLAIN: Final = r"[^ -~]"
 
 
 def amounts_minor(amount: pl.Series, exponent: Int64) -> Int64:
@@ -100,7 +100,8 @@ def codes(texts: pl.Series, code: Callable[[str | None], int]) -> pl.Series:
 
 def fit_ids(ids: pl.Series) -> NDArray[np.bool_]:
     """Which texts can be ids; a null cannot."""
-    fit = ids.str.contains(_PLAIN_ID).fill_null(False).to_numpy(writable=True)  # noqa: FBT003 - the library's signature
+    plain = ids.str.len_bytes().is_between(1, MAX_ID) & ~ids.str.contains(_NOT_PLAIN)
+    fit = plain.fill_null(False).to_numpy(writable=True)  # noqa: FBT003 - the library's signature
     odd = np.flatnonzero(~fit)
     fit[odd] = [text is not None and fit_id(text) for text in ids.gather(odd).to_list()]
     return fit

@@ -42,6 +42,10 @@ def minor_units(text: str, exponent: int) -> int | None:
     >>> minor_units("12.345", 2), minor_units("12.355", 2), minor_units("1e3", 0), minor_units("1e999999999", 2)
     (1234, 1236, 1000, None)
     """
+    if exponent == 2 and text[-3:-2] == "." and len(text) <= _COMMON_CHARS and text.isascii():  # nearly all money
+        digits = text[:-3] + text[-2:]
+        if len(text) > 3 and digits.isdigit():
+            return int(digits) or None
     whole, point, fraction = text.partition(".")
     digits = whole + fraction
     common = digits.isdigit() and text.isascii() and len(text) <= _COMMON_CHARS and len(fraction) <= exponent

@@ -6,10 +6,12 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
+import hiredis
 import redis.asyncio as redis
 from redis import exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.typing import EncodableT
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from features.errors import ConfigError, ServerUnavailable, StoreAway, StoreError
@@ -36,6 +38,31 @@ class _Away(Exception):  # noqa: N818 - a state of the server, mapped before it 
     """Redis did not answer, or answered that it cannot serve now."""
 
 
+class _Plain(redis.Connection):
+    """A connection that writes commands in C: a batch's commit has thousands of arguments."""
+
+    def pack_command(self, *args: EncodableT) -> list[bytes]:
+        """A command as it goes over the wire."""
+        return _packed(args)
+
+
+class _Secure(redis.SSLConnection):
+    """The same over TLS."""
+
+    def pack_command(self, *args: EncodableT) -> list[bytes]:
+        """A command as it goes over the wire."""
+        return _packed(args)
+
+
+_PACKING: Final[dict[type, type]] = {redis.Connection: _Plain, redis.SSLConnection: _Secure}
+
+
+def _packed(args: tuple[EncodableT, ...]) -> list[bytes]:
+    # Of a name of two words, as of `CLIENT SETINFO`, each is an argument.
+    words = args[0].split() if isinstance(args[0], str | bytes) else [args[0]]
+    return [hiredis.pack_command((*words, *args[1:]))]
+
+
 def connect(url: str, *, ca_path: str = "", timeout_s: float = 5.0) -> redis.Redis:
     """A client for `FRAUD_REDIS_URL`; raises ConfigError for a URL that is none."""
     if ca_path and not url.startswith("rediss://"):
@@ -44,9 +71,12 @@ def connect(url: str, *, ca_path: str = "", timeout_s: float = 5.0) -> redis.Red
     # Waiting is ours (`waiting`): the client's own retries would hide for how long the server is away.
     options |= {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "retry": Retry(NoBackoff(), 0)}
     try:
-        return redis.Redis.from_url(url, **options)
+        client = redis.Redis.from_url(url, **options)
     except ValueError as exc:
         raise ConfigError(f"FRAUD_REDIS_URL is not a redis:// or rediss:// URL: {exc}") from None
+    pool = client.connection_pool
+    pool.connection_class = _PACKING.get(pool.connection_class, pool.connection_class)
+    return client
 
 
 async def waiting(call: Callable[[], Awaitable[T]], outage: Outage, give_up_s: float) -> T:

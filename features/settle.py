@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
 import numpy as np
 
 from features.fold import fold_hot
-from features.history import Bool, Histories, Int64, is_after
-from features.tiles import NEVER_FOLDED, tiles_of
+from features.history import Bool, Histories, Int64, UInt64, is_after
+from features.tiles import NEVER_FOLDED, Tiles, tiles_of
 from features.walk import Batch
+from features.words import chosen, reversals_of, times_of
 
 _LONG_AGO_MS: Final = -(1 << 62)
 
@@ -35,41 +35,58 @@ def settled(histories: Histories, batch: Batch, *, limit: int, retention_ms: int
 def _held_back(histories: Histories, batch: Batch) -> Bool:
     """Cards that met a record which the batch that wrote them last had met: they answer from what it left."""
     held = np.zeros(len(histories.counts), np.bool_)
-    for record in np.flatnonzero(batch.redelivered).tolist():
-        card = int(batch.card[record])
-        held[card] |= not is_after(int(batch.offset[record]), int(histories.written[card]))
+    if np.count_nonzero(batch.redelivered):
+        for record in batch.redelivered.nonzero()[0].tolist():
+            card = int(batch.card[record])
+            held[card] |= not is_after(int(batch.offset[record]), int(histories.written[card]))
     return held
 
 
 def _trimmed(histories: Histories, held: Bool, retention_ms: int) -> Histories:
     """Without what lies more than the retention behind each card's newest authorization."""
-    entries, counts = histories.entries, histories.counts
-    oldest_ms = np.where(held, _LONG_AGO_MS, _newest_ms(histories) - retention_ms)
-    rank = np.repeat(np.arange(len(counts)), counts)
-    young = entries.time_ms >= oldest_ms[rank]
-    if not young.all():
-        for card in np.unique(rank[~young]).tolist():
-            # A reversal stays as long as its original.
-            part = np.flatnonzero(rank == card)
-            stay = entries.identity[part][young[part] & ~entries.reversal[part]]
-            young[part] |= entries.reversal[part] & np.isin(entries.identity[part], stay)
-        counts = np.bincount(rank[young], minlength=len(counts))
-        entries = entries.take(young)
-    tiles = histories.tiles
-    if (gone := (tiles.folded_ms != NEVER_FOLDED) & (tiles.folded_ms < oldest_ms)).any() or len(tiles.table):
-        tables = np.split(tiles.table, tiles.start[1:-1])
-        tables = [t[t[:, 1] >= oldest] for t, oldest in zip(tables, oldest_ms.tolist(), strict=True)]
-        tiles = tiles_of(tables, np.where(gone, NEVER_FOLDED, tiles.folded_ms))
-    return msgspec.structs.replace(
-        histories, entries=entries, counts=counts, settled=np.minimum(histories.settled, counts), tiles=tiles
-    )
+    words, counts = histories.words, histories.counts
+    if not len(words) and not histories.tiles.any_folded:
+        return histories
+    reversal, times, ends = reversals_of(words), times_of(words), counts.cumsum()
+    newest_ms = _newest_ms(times if reversal is None else np.where(reversal, _LONG_AGO_MS // 2, times), counts, ends)
+    oldest_ms = newest_ms - retention_ms
+    oldest_ms[held] = _LONG_AGO_MS
+    old = times < oldest_ms.repeat(counts)
+    if np.count_nonzero(old):
+        if reversal is not None:
+            _keep_with_originals(words, reversal, old, ends)
+        counts = counts - np.bincount(ends.searchsorted(np.flatnonzero(old), "right"), minlength=len(counts))
+        words = chosen(words, ~old)
+    elif not histories.tiles.any_folded:
+        return histories
+    return Histories(
+        words, counts, np.minimum(histories.settled, counts), histories.written,
+        _tiles_since(histories.tiles, oldest_ms) if histories.tiles.any_folded else histories.tiles,
+    )  # fmt: skip
 
 
-def _newest_ms(histories: Histories) -> Int64:
-    """Newest authorization of each card, long ago where it has none; length cards."""
-    newest = np.full(len(histories.counts), _LONG_AGO_MS // 2)
-    some = np.flatnonzero(histories.counts)
+def _newest_ms(times: Int64, counts: Int64, ends: Int64) -> Int64:
+    """Newest of the times of each card, long ago where it has none; shape (cards,)."""
+    begins = ends - counts
+    if np.count_nonzero(counts) == len(counts):
+        return np.asarray(np.maximum.reduceat(times, begins))
+    some, newest = counts.nonzero()[0], np.full(len(counts), _LONG_AGO_MS // 2)
     if len(some):
-        times = np.where(histories.entries.reversal, _LONG_AGO_MS // 2, histories.entries.time_ms)
-        newest[some] = np.maximum.reduceat(times, (np.cumsum(histories.counts) - histories.counts)[some])
+        newest[some] = np.maximum.reduceat(times, begins[some])
     return newest
+
+
+def _keep_with_originals(words: UInt64, reversal: Bool, old: Bool, ends: Int64) -> None:
+    """A reversal stays as long as its original: what is old and reverses what is not, is not old either."""
+    for card in np.unique(ends.searchsorted(np.flatnonzero(old & reversal), "right")).tolist():
+        part = slice(int(ends[card - 1]) if card else 0, int(ends[card]))
+        identity = words[part, 2]
+        old[part] &= ~(reversal[part] & np.isin(identity, identity[~old[part] & ~reversal[part]]))
+
+
+def _tiles_since(tiles: Tiles, oldest_ms: Int64) -> Tiles:
+    """The tiles that reach beyond each card's oldest time."""
+    gone = (tiles.folded_ms != NEVER_FOLDED) & (tiles.folded_ms < oldest_ms)
+    tables = np.split(tiles.table, tiles.start[1:-1])
+    tables = [t[t[:, 1] >= oldest] for t, oldest in zip(tables, oldest_ms.tolist(), strict=True)]
+    return tiles_of(tables, np.where(gone, NEVER_FOLDED, tiles.folded_ms))

@@ -14,7 +14,7 @@ script that refuses a stale epoch and moves `applied`. Kafka is the truth: whate
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeVar, cast
 
@@ -142,7 +142,7 @@ class OnlineStore:
             StaleEpoch: another worker has claimed a partition since.
             StoreLost: the epoch is gone: Redis was emptied or came back with an older state.
         """
-        keys = {p: self._state_keys(p) + [self.history_key(p, c) for c in names] for p, names in cards.items()}
+        keys = {p: self._state_keys(p) + self._history_keys(p, names) for p, names in cards.items()}
 
         async def read_all() -> list[list[bytes | None]]:
             if len(keys) == 1:
@@ -175,7 +175,7 @@ class OnlineStore:
             StaleEpoch: another worker owns the partition; nothing was written.
             StoreLost: Redis does not hold the state that was read; nothing was written.
         """
-        keys = self._state_keys(partition) + [self.history_key(partition, card) for card in (*histories, *dropped)]
+        keys = self._state_keys(partition) + self._history_keys(partition, (*histories, *dropped))
         before = "" if applied_before is None else applied_before
         arguments = [self._epochs[partition], before, applied, self._ttl_ms, *histories.values()]
         answer = await self._waiting(lambda: self._run_commit(keys, arguments))
@@ -214,6 +214,10 @@ class OnlineStore:
     async def stop(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+    def _history_keys(self, partition: int, cards: Iterable[str]) -> list[str]:
+        before = self.history_key(partition, "")
+        return [before + card for card in cards]
 
     def _state_keys(self, partition: int) -> list[str]:
         return [self.epoch_key(partition), self.applied_key(partition)]

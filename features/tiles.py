@@ -8,6 +8,7 @@ first and last is taken. How large a tile may grow is decided where it is made (
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -30,26 +31,32 @@ class Tiles(msgspec.Struct, frozen=True):
             sum and their largest amount in minor units.
         start: first tile of each card, and the number of tiles at the end; length cards + 1.
         folded_ms: time up to which each card is folded, `NEVER_FOLDED` where it is not; length cards.
+        any_folded: False where all of them are `NEVER_FOLDED`.
     """
 
     table: Int64
     start: Int64
     folded_ms: Int64
+    any_folded: bool
 
     def of(self, card: int) -> Int64:
         """A card's rows."""
         return self.table[int(self.start[card]) : int(self.start[card + 1])]
 
 
+@lru_cache(64)
 def no_tiles(cards: int) -> Tiles:
-    """The tiles of cards that were never folded."""
-    return Tiles(np.empty((0, WORDS), np.int64), np.zeros(cards + 1, np.int64), np.full(cards, NEVER_FOLDED))
+    """The tiles of cards that were never folded; not to be written into."""
+    columns = np.empty((0, WORDS), np.int64), np.zeros(cards + 1, np.int64), np.full(cards, NEVER_FOLDED)
+    for column in columns:
+        column.flags.writeable = False
+    return Tiles(*columns, any_folded=False)
 
 
 def tiles_of(tables: Sequence[Int64], folded_ms: Int64) -> Tiles:
     """Tiles from each card's rows."""
     start = np.concatenate(([0], np.cumsum([len(t) for t in tables])))
-    return Tiles(np.concatenate(tables), start, folded_ms)
+    return Tiles(np.concatenate(tables), start, folded_ms, any_folded=bool((folded_ms != NEVER_FOLDED).any()))
 
 
 def tiles_in(tiles: Tiles, card: Int64, begin_ms: Int64, end_ms: Int64) -> tuple[Int64, Int64, Int64]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -16,10 +15,8 @@ MAX_EVENT_MS: Final = 253_402_300_799_999
 _DAY_MS: Final = 86_400_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY: Final = _EPOCH.toordinal()
-# The common form, `2024-03-01T12:34:56.789Z`, is taken apart by position: a third of the general way's time.
+# The common form, `2024-03-01T12:34:56.789Z`, is left to Python's own reader: a fifth of the general way's time.
 _COMMON_CHARS: Final = 24
-_SECONDS_MS: Final = {f"{second:02d}": second * 1000 for second in range(60)}
-_MILLIS: Final = {f"{milli:03d}": milli for milli in range(1000)}
 _RFC3339: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9]|60)"
     r"(?:\.([0-9]+))?(?:[Zz]|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))?"
@@ -38,17 +35,15 @@ def parse_rfc3339(text: str) -> int | None:
     >>> parse_rfc3339("2024-02-29T12:00:00.1239+02:00"), parse_rfc3339("2024-02-30T12:00:00Z")
     (1709200800123, None)
     """
-    if len(text) == _COMMON_CHARS and text[19] == "." and text[23] in "Zz":
-        minute_ms, second_ms, millis = _minute_ms(text[:17]), _SECONDS_MS.get(text[17:19]), _MILLIS.get(text[20:23])
-        if minute_ms is not None and second_ms is not None and millis is not None:
-            return minute_ms + second_ms + millis
+    # Python reads more than RFC 3339: of what is as long and has its marks there, only the common form is left.
+    if len(text) == _COMMON_CHARS and (text[4] + text[7] + text[10] + text[19] + text[23]) == "--T.Z":
+        try:
+            since = datetime.fromisoformat(text) - _EPOCH
+        except ValueError:
+            return _general(text)
+        if since.days >= 0:
+            return since.days * _DAY_MS + since.seconds * 1000 + since.microseconds // 1000
     return _general(text)
-
-
-@lru_cache(maxsize=8192)  # live traffic has a handful of minutes, a replay a few thousand
-def _minute_ms(prefix: str) -> int | None:
-    """Epoch milliseconds of `YYYY-MM-DDThh:mm:` in UTC; None where it is something else or before 1970."""
-    return _general(f"{prefix}00Z")
 
 
 def _general(text: str) -> int | None:

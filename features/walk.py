@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from features.history import Bool, Entries, Histories, Int64, is_after
+from features.history import Bool, Entries, Histories, Int64, is_after, unpack_words
 from features.tiles import NEVER_FOLDED
 
 APPLIED: Final = "applied"
@@ -55,10 +55,10 @@ class Annotations(msgspec.Struct):
 
 def nothing_noted(n: int) -> Annotations:
     """Of n records, each a first."""
-    no = np.zeros(n, np.bool_)
-    return Annotations(
-        np.full(n, -1), np.ones(n, np.bool_), no.copy(), no.copy(), np.zeros(n, np.int64), no.copy(), no.copy(), {}
-    )
+    place, behind_ms = np.empty(n, np.int64), np.zeros(n, np.int64)
+    place.fill(-1)
+    duplicate, conflict, folded, passing = np.zeros((4, n), np.bool_)
+    return Annotations(place, np.ones(n, np.bool_), duplicate, conflict, behind_ms, folded, passing, {})
 
 
 class Walk:
@@ -67,11 +67,11 @@ class Walk:
     def __init__(self, histories: Histories, card: int, retention_ms: int, clock_skew_ms: int) -> None:
         count = int(histories.counts[card])
         start = int(histories.counts[:card].sum())
-        part, history = slice(start, start + count), histories.entries
-        self.times: list[int] = history.time_ms[part].tolist()
-        self.details: list[int] = history.amount_minor[part].tolist()
-        self.is_reversal: list[bool] = history.reversal[part].tolist()
-        self.clamped: list[bool] = history.clamped[part].tolist()
+        history = unpack_words(histories.words[start : start + count])
+        self.times: list[int] = history.time_ms.tolist()
+        self.details: list[int] = history.amount_minor.tolist()
+        self.is_reversal: list[bool] = history.reversal.tolist()
+        self.clamped: list[bool] = history.clamped.tolist()
         self.retention_ms, self.clock_skew_ms = retention_ms, clock_skew_ms
         self.folded_ms = int(histories.tiles.folded_ms[card])
         self.authorizations: dict[int, int] = {}
@@ -79,7 +79,7 @@ class Walk:
         self.reversals: dict[int, int] = {}
         self.reversal_at: dict[tuple[int, int], tuple[int, int | None]] = {}
         self.newest: list[int] = []  # newest authorization at or before each place
-        for place, identity in enumerate(history.identity[part].tolist()):
+        for place, identity in enumerate(history.identity.tolist()):
             self._remember(place, identity)
         # Where in the log a record that is delivered again stood when it came first: the last batch that wrote began
         # after the settled entries, and what came after that batch found all of them.

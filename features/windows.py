@@ -17,42 +17,16 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from features.history import Bool, Entries, Int64
+from features.log import NEVER, RANK_SHIFT, TIME_MASK, Log
 from features.tiles import Tiles, tiles_in
+from features.words import Bool, Int64, codes_of
 
 TEN_MINUTES_MS: Final = 600_000
 WEEK_MS: Final = 604_800_000
 
-# Times are below 2**48 ms (year 9999), so a card's rank above them keeps one sorted key over many cards.
-_RANK_SHIFT: Final = 48
-MAX_CARDS: Final = 1 << 14
-NEVER: Final = np.iinfo(np.int64).max
 _PAIRS_AT_ONCE: Final = 2_000_000
 # Country and category codes are 14 bits wide (features/history.py).
 _CODE_BITS: Final = 14
-
-
-class Log(msgspec.Struct, frozen=True):
-    """The histories of several cards, one after the other, each in order of application.
-
-    Attributes:
-        entries: the columns, length n.
-        start: first position of each card and n at the end; length cards + 1.
-        rank: card of each position; length n.
-        newest_key: running maximum of the authorizations' times within the card, with the card's rank above it.
-        dead_from: position of the reversal that takes an authorization out (its own position where the reversal came
-            first), a huge number where there is none; length n.
-    """
-
-    entries: Entries
-    start: Int64
-    rank: Int64
-    newest_key: Int64
-    dead_from: Int64
-
-    def newest_ms(self, position: Int64) -> Int64:
-        """Newest effective time of the card's authorizations at or before the positions; 0 where there is none."""
-        return self.newest_key[position] & ((1 << _RANK_SHIFT) - 1)
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -60,7 +34,6 @@ class Window(msgspec.Struct, frozen=True):
 
     count: Int64
     total: Int64
-    smallest: Int64
     largest: Int64
 
 
@@ -70,6 +43,7 @@ class Aggregates(msgspec.Struct, frozen=True):
     Attributes:
         ten_minutes: the ten-minute window.
         week: the one-week window.
+        smallest: smallest amount of the ten minutes.
         time_ms: effective time of the query's authorization.
         amount_minor: its amount.
         previous_ms: newest time among the earlier live authorizations of the week, -1 where there is none.
@@ -81,6 +55,7 @@ class Aggregates(msgspec.Struct, frozen=True):
 
     ten_minutes: Window
     week: Window
+    smallest: Int64
     time_ms: Int64
     amount_minor: Int64
     previous_ms: Int64
@@ -90,46 +65,45 @@ class Aggregates(msgspec.Struct, frozen=True):
     late_by_ms: Int64
 
 
-def build_log(entries: Entries, counts: Int64, retention_ms: int) -> Log:
-    """Prepare histories for window queries.
+class _Queries(msgspec.Struct, frozen=True):
+    """What is asked; every column of length q.
 
-    Args:
-        entries: the entries, one card after the other, each card's in order of application.
-        counts: entries per card; at most `MAX_CARDS` cards.
-        retention_ms: how far behind the card's newest authorization an entry is kept.
+    Attributes:
+        position: of the authorizations.
+        key: theirs.
+        oldest: key of the oldest time that is still in the history.
+        week: first position that the week can reach.
+        ten_minutes: the same of the ten minutes.
     """
-    if len(counts) > MAX_CARDS:
-        raise ValueError(f"at most {MAX_CARDS} cards at once")
-    start = np.zeros(len(counts) + 1, np.int64)
-    np.cumsum(counts, out=start[1:])
-    rank = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
-    times = np.where(entries.reversal, 0, entries.time_ms)
-    newest_key = np.maximum.accumulate(times | (rank << _RANK_SHIFT))
-    log = Log(entries, start, rank, newest_key, np.full(len(entries), NEVER))
-    for position in np.flatnonzero(entries.reversal).tolist():
-        _apply_reversal(log, position, retention_ms)
-    return log
+
+    position: Int64
+    key: Int64
+    oldest: Int64
+    week: Int64
+    ten_minutes: Int64
+
+    def take(self, at: Int64) -> _Queries:
+        return _Queries(*(getattr(self, name)[at] for name in self.__struct_fields__))
 
 
-def _apply_reversal(log: Log, reversal: int, retention_ms: int) -> None:
-    """Write into `dead_from` what the reversal at a position takes out."""
-    first, end = log.start[log.rank[reversal]], log.start[log.rank[reversal] + 1]
-    same = log.entries.identity[first:end] == log.entries.identity[reversal]
-    for position in (first + np.flatnonzero(same & ~log.entries.reversal[first:end])).tolist():
-        if position < reversal:
-            log.dead_from[position] = min(log.dead_from[position], reversal)
-            continue
-        # Remembered for an original that came later, as long as the memory lasts.
-        newest = int(log.newest_ms(np.array(position - 1)))
-        if log.entries.time_ms[reversal] >= newest - retention_ms:
-            log.dead_from[position] = min(log.dead_from[position], position)
+class _Found(msgspec.Struct, frozen=True):
+    """Answers; `previous` is the position of the previous authorization or -1."""
+
+    count_ten: Int64
+    total_ten: Int64
+    smallest_ten: Int64
+    largest_ten: Int64
+    count_week: Int64
+    total_week: Int64
+    largest_week: Int64
+    previous: Int64
 
 
 def aggregate(log: Log, position: Int64, retention_ms: int, tiles: Tiles | None = None) -> Aggregates:
     """Aggregates of the authorizations at the given positions, each over its own prefix of the log.
 
     Args:
-        log: from `build_log`.
+        log: from `features.log.build_log`.
         position: positions of authorizations, any order, repeats allowed; shape (q,).
         retention_ms: as for `build_log`.
         tiles: what older entries were folded into; they count in the week alone.
@@ -137,134 +111,151 @@ def aggregate(log: Log, position: Int64, retention_ms: int, tiles: Tiles | None 
     Returns:
         Columns of length q.
     """
-    times = log.entries.time_ms[position]
-    oldest = log.newest_ms(position) - retention_ms
-    first = {w: _first_candidate(log, position, np.maximum(times - w, oldest)) for w in (TEN_MINUTES_MS, WEEK_MS)}
-    queries = _Queries(position, first, oldest)
-    found = _Found({w: Window(*(np.empty(len(position), np.int64) for _ in range(4))) for w in first}, position.copy())
-    messy = _messy(log, queries)
-    for chosen, fill in ((~messy, _contiguous), (messy, _scanned)):
-        at = np.flatnonzero(chosen)
-        if len(at):
-            fill(log, queries, at, found)
+    key, newest = log.key[position], log.newest_key[position]
+    time_ms = key & TIME_MASK
+    oldest = np.maximum(newest - retention_ms, key - time_ms)
+    # Nothing before the first entry at which the running maximum reaches a window's begin can be in the window.
+    week, ten = (log.newest_key.searchsorted(np.maximum(key - width, oldest)) for width in (WEEK_MS, TEN_MINUTES_MS))
+    queries = _Queries(position, key, oldest, week, ten)
+    found = _answered(log, queries)
     if tiles is not None and len(tiles.table):
-        _add_tiles(found.windows[WEEK_MS], tiles, log.rank[position], np.maximum(times - WEEK_MS, oldest), times)
+        found = _with_tiles(found, tiles, queries)
+    countries, mccs = _distinct(log, queries, found.count_ten)
     has_previous = found.previous >= 0
-    earlier = np.where(has_previous, found.previous, 0)
-    countries, mccs = _distinct(log, queries, found.windows[TEN_MINUTES_MS].count)
-    before = np.where(position > log.start[log.rank[position]], log.newest_ms(np.maximum(position - 1, 0)), 0)
+    late_by_ms = np.zeros(len(position), np.int64)
+    if log.mess is not None:
+        before = log.newest_key[np.maximum(position - 1, 0)]  # of a card's first: another card's, which is less
+        np.maximum(before - key, 0, out=late_by_ms)
     return Aggregates(
-        ten_minutes=found.windows[TEN_MINUTES_MS],
-        week=found.windows[WEEK_MS],
-        time_ms=times,
-        amount_minor=log.entries.amount_minor[position],
-        previous_ms=np.where(has_previous, log.entries.time_ms[earlier], -1),
-        previous_minor=np.where(has_previous, log.entries.amount_minor[earlier], 0),
+        ten_minutes=Window(found.count_ten, found.total_ten, found.largest_ten),
+        week=Window(found.count_week, found.total_week, found.largest_week),
+        smallest=found.smallest_ten,
+        time_ms=time_ms,
+        amount_minor=log.amount_minor[position],
+        previous_ms=np.where(has_previous, log.key[found.previous] & TIME_MASK, -1),
+        previous_minor=np.where(has_previous, log.amount_minor[found.previous], 0),
         countries=countries,
         mccs=mccs,
-        late_by_ms=np.maximum(before - times, 0),
+        late_by_ms=late_by_ms,
     )
 
 
-class _Queries(msgspec.Struct, frozen=True):
-    """Positions asked for, the first candidate of each per width, and the oldest time still in the history of each."""
-
-    position: Int64
-    first: dict[int, Int64]
-    oldest_ms: Int64
-
-
-class _Found(msgspec.Struct, frozen=True):
-    """Answers being filled in: the windows by width, and the position of the previous authorization or -1."""
-
-    windows: dict[int, Window]
-    previous: Int64
+def _with_tiles(found: _Found, tiles: Tiles, queries: _Queries) -> _Found:
+    time_ms = queries.key & TIME_MASK
+    begin_ms = np.maximum(time_ms - WEEK_MS, queries.oldest & TIME_MASK)
+    count, total, largest = tiles_in(tiles, queries.key >> RANK_SHIFT, begin_ms, time_ms)
+    return msgspec.structs.replace(
+        found,
+        count_week=found.count_week + count,
+        total_week=found.total_week + total,
+        largest_week=np.maximum(found.largest_week, largest),
+    )
 
 
-def _add_tiles(week: Window, tiles: Tiles, card: Int64, begin_ms: Int64, end_ms: Int64) -> None:
-    count, total, largest = tiles_in(tiles, card, begin_ms, end_ms)
-    np.add(week.count, count, out=week.count)
-    np.add(week.total, total, out=week.total)
-    np.maximum(week.largest, largest, out=week.largest)
+def _answered(log: Log, queries: _Queries) -> _Found:
+    """The windows, each query by the road that its week allows."""
+    if log.mess is None:
+        return _contiguous(log, queries)
+    messes = log.mess.cumsum()
+    messy = messes[queries.position] - messes[queries.week] + log.mess[queries.week] > 0
+    found = _Found(*(np.empty(len(messy), np.int64) for _ in _Found.__struct_fields__))
+    for chosen, road in ((~messy, _contiguous), (messy, _scanned)):
+        if len(at := chosen.nonzero()[0]):
+            some = road(log, queries.take(at))
+            for name in _Found.__struct_fields__:
+                getattr(found, name)[at] = getattr(some, name)
+    return found
 
 
-def _messy(log: Log, queries: _Queries) -> Bool:
-    """Queries whose week holds a reversal, a reversed authorization or one that came late."""
-    late = log.entries.time_ms < log.newest_ms(np.arange(len(log.rank)))
-    messes = np.concatenate(([0], np.cumsum(log.entries.reversal | (log.dead_from != NEVER) | late)))
-    return np.asarray(messes[queries.position + 1] != messes[queries.first[WEEK_MS]])
-
-
-def _first_candidate(log: Log, position: Int64, oldest_ms: Int64) -> Int64:
-    """First position of the card whose running maximum reaches a time: nothing before it can be in the window."""
-    key = np.maximum(oldest_ms, 0) | (log.rank[position] << _RANK_SHIFT)
-    return np.asarray(np.searchsorted(log.newest_key, key, side="left"), np.int64)
-
-
-def _contiguous(log: Log, queries: _Queries, at: Int64, found: _Found) -> None:
+def _contiguous(log: Log, queries: _Queries) -> _Found:
     """Windows that are runs of the log: differences of running sums, and `reduceat` over the runs."""
-    amounts = np.append(log.entries.amount_minor, 0)
     # Sums wrap around and so do their differences: exact while a window's own sum fits in 63 bits.
-    running = np.concatenate(([0], np.cumsum(log.entries.amount_minor)))
-    end = queries.position[at] + 1
-    for width, window in found.windows.items():
-        begin = queries.first[width][at]
-        runs = np.column_stack((begin, end)).ravel()
-        window.count[at] = end - begin
-        window.total[at] = running[end] - running[begin]
-        window.smallest[at] = np.minimum.reduceat(amounts, runs)[::2]
-        window.largest[at] = np.maximum.reduceat(amounts, runs)[::2]
-    found.previous[at] = np.where(end - 1 > queries.first[WEEK_MS][at], end - 2, -1)
+    running = log.amount_minor.cumsum()
+    position = queries.position
+    own = log.amount_minor[position]
+    count, count_ten = position + 1 - queries.week, position + 1 - queries.ten_minutes
+    total_ten, smallest_ten, largest_ten = own.copy(), own.copy(), own.copy()
+    if len(many := (count_ten > 1).nonzero()[0]):
+        begin, end = queries.ten_minutes[many], position[many]
+        total_ten[many] += running[end - 1] - running[begin] + log.amount_minor[begin]
+        smallest_ten[many] = np.minimum(_extremes(np.minimum, log.amount_minor, begin, end), own[many])
+        largest_ten[many] = np.maximum(_extremes(np.maximum, log.amount_minor, begin, end), own[many])
+    return _Found(
+        count_ten, total_ten, smallest_ten, largest_ten, count,
+        running[position] - running[queries.week] + log.amount_minor[queries.week],
+        np.maximum(_extremes(np.maximum, log.amount_minor, queries.week, position), own),
+        np.where(count > 1, position - 1, -1),
+    )  # fmt: skip
 
 
-def _scanned(log: Log, queries: _Queries, at: Int64, found: _Found) -> None:
+def _extremes(extreme: np.ufunc, amounts: Int64, begin: Int64, end: Int64) -> Int64:
+    """The extreme of each run `begin..end`, its end not included; of a run without anything the amount at `end`."""
+    # `reduceat` also looks at what lies between one run and the next: in order of position that is next to nothing.
+    order = end.argsort(kind="stable")
+    runs = np.empty((len(end), 2), np.int64)
+    runs[:, 0] = begin[order]
+    runs[:, 1] = end[order]
+    found = np.empty(len(end), np.int64)
+    found[order] = extreme.reduceat(amounts, runs.ravel())[::2]
+    return found
+
+
+def _scanned(log: Log, queries: _Queries) -> _Found:
     """Windows found by looking at every candidate, a bounded number of them at a time."""
-    sizes = queries.position[at] + 1 - queries.first[WEEK_MS][at]
-    for some in np.split(at, np.flatnonzero(np.diff(np.cumsum(sizes) // _PAIRS_AT_ONCE)) + 1):
-        position = queries.position[some]
-        candidate, offsets, query = _pairs(queries.first[WEEK_MS][some], position)
-        live = _live(log, candidate, position[query], queries.oldest_ms[some][query])
-        amount = log.entries.amount_minor[candidate]
-        age_ms = log.entries.time_ms[position][query] - log.entries.time_ms[candidate]
-        for width, window in found.windows.items():
-            inside = live & (age_ms <= width)
-            window.count[some] = np.add.reduceat(inside, offsets, dtype=np.int64)
-            window.total[some] = np.add.reduceat(np.where(inside, amount, 0), offsets)
-            window.smallest[some] = np.minimum.reduceat(np.where(inside, amount, NEVER), offsets)
-            window.largest[some] = np.maximum.reduceat(np.where(inside, amount, 0), offsets)
-        earlier = live & (age_ms <= WEEK_MS) & (candidate != position[query])
-        nearest = np.minimum.reduceat(np.where(earlier, age_ms, NEVER), offsets)
-        latest = np.where(earlier & (age_ms == nearest[query]), candidate, -1)
-        found.previous[some] = np.maximum.reduceat(latest, offsets)
+    sizes = queries.position + 1 - queries.week
+    parts = np.split(np.arange(len(sizes)), np.flatnonzero(np.diff(sizes.cumsum() // _PAIRS_AT_ONCE)) + 1)
+    found = [_scanned_part(log, queries.take(part)) for part in parts]
+    return _Found(*(np.concatenate([getattr(part, name) for part in found]) for name in _Found.__struct_fields__))
 
 
-def _live(log: Log, candidate: Int64, position: Int64, oldest_ms: Int64) -> Bool:
-    """Which candidates are authorizations not later than the query, still in the history and not reversed."""
-    times = log.entries.time_ms[candidate]
-    standing = (log.dead_from[candidate] > position) & (times >= oldest_ms) & ~log.entries.reversal[candidate]
-    return np.asarray((standing & (times <= log.entries.time_ms[position])) | (candidate == position))
+def _scanned_part(log: Log, queries: _Queries) -> _Found:
+    candidate, offsets, query = _pairs(queries.week, queries.position)
+    live = _live(log, candidate, queries, query)
+    amount = log.amount_minor[candidate]
+    age_ms = queries.key[query] - log.key[candidate]
+    week, ten = live & (age_ms <= WEEK_MS), live & (age_ms <= TEN_MINUTES_MS)
+    earlier = week & (candidate != queries.position[query])
+    nearest = np.minimum.reduceat(np.where(earlier, age_ms, NEVER), offsets)
+    latest = np.where(earlier & (age_ms == nearest[query]), candidate, -1)
+    return _Found(
+        count_ten=np.add.reduceat(ten, offsets, dtype=np.int64),
+        total_ten=np.add.reduceat(np.where(ten, amount, 0), offsets),
+        smallest_ten=np.minimum.reduceat(np.where(ten, amount, NEVER), offsets),
+        largest_ten=np.maximum.reduceat(np.where(ten, amount, 0), offsets),
+        count_week=np.add.reduceat(week, offsets, dtype=np.int64),
+        total_week=np.add.reduceat(np.where(week, amount, 0), offsets),
+        largest_week=np.maximum.reduceat(np.where(week, amount, 0), offsets),
+        previous=np.maximum.reduceat(latest, offsets),
+    )
+
+
+def _live(log: Log, candidate: Int64, queries: _Queries, query: Int64) -> Bool:
+    """Which candidates are authorizations not later than their query, still in the history and not reversed."""
+    key, position = log.key[candidate], queries.position[query]
+    standing = (key >= queries.oldest[query]) & (key <= queries.key[query])
+    if log.undone is not None:
+        standing &= (log.undone.dead_from[candidate] > position) & ~log.undone.reversal[candidate]
+    return np.asarray(standing | (candidate == position))
 
 
 def _pairs(begin: Int64, last: Int64) -> tuple[Int64, Int64, Int64]:
     """Every position of the runs `begin..last`, where each run begins among them, and the run of each."""
     sizes = last + 1 - begin
-    offsets = np.concatenate(([0], np.cumsum(sizes)[:-1]))
-    query = np.repeat(np.arange(len(begin)), sizes)
-    return np.arange(sizes.sum()) - offsets[query] + begin[query], offsets, query
+    offsets = sizes.cumsum() - sizes
+    query = np.arange(len(begin)).repeat(sizes)
+    return np.arange(len(query)) + (begin - offsets)[query], offsets, query
 
 
 def _distinct(log: Log, queries: _Queries, count: Int64) -> tuple[Int64, Int64]:
     """Distinct known countries and merchant categories in the ten-minute windows."""
-    columns = (log.entries.country, log.entries.mcc)
-    result = [(codes[queries.position] != 0).astype(np.int64) for codes in columns]
-    many = np.flatnonzero(count > 1)
-    if len(many):
-        position = queries.position[many]
-        candidate, _, query = _pairs(queries.first[TEN_MINUTES_MS][many], position)
-        age_ms = log.entries.time_ms[position][query] - log.entries.time_ms[candidate]
-        inside = _live(log, candidate, position[query], queries.oldest_ms[many][query]) & (age_ms <= TEN_MINUTES_MS)
-        for column, codes in zip(result, columns, strict=True):
-            known = inside & (codes[candidate] != 0)
-            combined = np.unique((query[known] << _CODE_BITS) | codes[candidate][known])
+    country, mcc = ((codes != 0).astype(np.int64) for codes in codes_of(log.words[queries.position]))
+    if len(many := (count > 1).nonzero()[0]):
+        some = queries.take(many)
+        candidate, _, query = _pairs(some.ten_minutes, some.position)
+        inside = _live(log, candidate, some, query) & (some.key[query] - log.key[candidate] <= TEN_MINUTES_MS)
+        candidate, query = candidate[inside], query[inside]
+        for column, codes in zip((country, mcc), codes_of(log.words[candidate]), strict=True):
+            known = codes != 0
+            combined = np.unique((query[known] << _CODE_BITS) | codes[known])
             column[many] = np.bincount(combined >> _CODE_BITS, minlength=len(many))
-    return result[0], result[1]
+    return country, mcc

@@ -3,6 +3,7 @@
 # ruff: noqa: PLC0415 - what is heavy is imported by the command that needs it, so that --help answers at once
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -102,6 +103,8 @@ def config() -> None:
 
 def _run(role: Literal["score", "index"]) -> None:
     settings = logged_settings()
+    # XGBoost takes scikit-learn along wherever it is installed: half of a role's start, and no role needs it.
+    sys.modules.setdefault("sklearn", None)  # type: ignore[arg-type]  # what Python itself reads as "not there"
     from streams.app import run_role
 
     raise typer.Exit(run_role(role, settings))

@@ -21,7 +21,7 @@ _FLUSH_S: Final = 10.0
 _SETTINGS: Final[dict[str, str | int | bool]] = {
     "enable.idempotence": True,
     "acks": "all",
-    "linger.ms": 0,
+    "linger.ms": 100,  # a batch goes out whole: waiting for it ends the lingering (`Publisher._serve`)
     "delivery.report.only.error": True,  # that all were taken is seen by the queue being empty, at no cost a record
     "message.timeout.ms": 0,  # wait for a broker that is away; the offsets wait with us
     "message.max.bytes": 8 * 1024 * 1024,

@@ -7,15 +7,16 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from typing import Any, Final, cast
 
 import structlog
 
-from features.errors import FraudstreamError, ServerUnavailable
+from features.errors import BatchRevoked, FraudstreamError, ServerUnavailable
 from streams.brokers import wait_for_topics
 from streams.delivery import BatchConsumer
-from streams.role import Handler
+from streams.role import Chunk, Handler
 from streams.roles import DEAD_LETTERS, PROCESSED, SOURCES, TRANSACTIONS, Role, make_handler
 from streams.settings import Settings
 from streams.transport import BatchApp
@@ -30,7 +31,7 @@ _CRASH_CHECK_S: Final = 0.5
 _DRAIN_S: Final = 25.0
 
 _CONSUMER: Final[dict[str, str | int | bool]] = {
-    "session.timeout.ms": 10_000,
+    "session.timeout.ms": 6_000,
     "heartbeat.interval.ms": 1_000,
     "max.poll.interval.ms": 300_000,
     "partition.assignment.strategy": "roundrobin",
@@ -77,6 +78,8 @@ class _Process:
             on_progress=self._health.progressed,
         )
         self._app.agent(self._app.batch_topic)(self._agent)
+        # The event loop itself keeps no task alive.
+        self._finishing: asyncio.Future[None] | None = None
 
     def run(self) -> int:
         """Start, run until a signal, drain, stop."""
@@ -129,12 +132,26 @@ class _Process:
             while True:
                 chunks = await consumer.next_batch(stream, self._settings.max_batch)
                 self._health.batch_begins()
-                await self._handler.process(chunks)
-                consumer.done(chunks)
-                self._health.batch_done(chunks)
+                try:
+                    rest = await self._handler.process(chunks, consumer.turn())
+                except BatchRevoked:
+                    consumer.dropped()
+                    self._health.batch_dropped()
+                    continue
+                # Beside the next batch, whose effects wait for their turn.
+                self._finishing = asyncio.ensure_future(self._finish(chunks, rest))
         except StopAsyncIteration:
             return
         except Exception as exc:  # noqa: BLE001 - an unexpected error must end the process, never pass for an outcome
+            self._fail(exc)
+
+    async def _finish(self, chunks: Sequence[Chunk], rest: Awaitable[None] | None) -> None:
+        try:
+            if rest is not None:
+                await rest
+            self._consumer().done(chunks)
+            self._health.batch_done(chunks)
+        except Exception as exc:  # noqa: BLE001 - as above
             self._fail(exc)
 
     def _consumer(self) -> BatchConsumer:

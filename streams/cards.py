@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from features.apply import Applied, apply_batch, packed_histories
+from features.apply import Applied, apply_batch, changed_cards, packed_histories
 from features.history import Histories, unpack
 from features.settle import settled
 from features.store import OnlineStore, Snapshot
@@ -67,7 +67,7 @@ class CardState:
     async def commit(self, applied: Applied, pending: Pending) -> None:
         """Store what changed and move each partition's `applied`, one atomic script a partition."""
         roster = pending.roster
-        changed = np.unique(roster.rank[applied.appended])
+        changed = changed_cards(applied, pending.histories)
         values = packed_histories(
             applied,
             pending.histories,

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from features.history import Bool, Entries, Int64, country_code, identity, mcc_code
+from features.codes import country_codes, identities, mcc_codes
+from features.history import Bool, Entries, Int64
 from features.store import Snapshot
 from features.transaction import REVERSAL
 from features.walk import Batch
@@ -27,16 +28,18 @@ class Roster:
     def __init__(self, incoming: Sequence[Incoming], last: Mapping[int, int]) -> None:
         self.last = dict(last)
         places: dict[int, dict[str, int]] = {partition: {} for partition in last}
-        own = [places[i.partition].setdefault(i.transaction.card_id, len(places[i.partition])) for i in incoming]
+        own = []
+        for item in incoming:
+            ranks = places[item.partition]
+            own.append(ranks.setdefault(item.transaction.card_id, len(ranks)))
         self.cards = {partition: list(names) for partition, names in places.items()}
         self.first_rank: dict[int, int] = {}
         ranked = 0
         for partition, names in self.cards.items():
             self.first_rank[partition] = ranked
             ranked += len(names)
-        self.rank: Int64 = np.array(
-            [self.first_rank[i.partition] + k for i, k in zip(incoming, own, strict=True)], np.int64
-        )
+        first_ranks = [self.first_rank[item.partition] for item in incoming]
+        self.rank: Int64 = np.array(own, np.int64) + np.array(first_ranks, np.int64)
         self.older: dict[int, dict[str, tuple[str, ...]]] = {}
         for item in incoming:
             if item.transaction.old_card_ids:
@@ -45,7 +48,8 @@ class Roster:
 
     def last_offsets(self) -> Int64:
         """Last offset of the batch in each card's partition, by rank."""
-        return np.array([self.last[p] for p, names in self.cards.items() for _ in names], np.int64)
+        last = np.array([self.last[partition] for partition in self.cards], np.int64)
+        return np.repeat(last, [len(names) for names in self.cards.values()])
 
 
 def batch_columns(
@@ -71,9 +75,9 @@ def batch_columns(
         amount_minor=np.where(reversal, offset, np.array([t.amount_minor for t in transactions], np.int64)),
         reversal=reversal,
         clamped=clamped,
-        identity=np.array([identity(t.original_transaction_id or t.transaction_id) for t in transactions], np.uint64),
-        country=np.array([country_code(t.country) for t in transactions], np.int64),
-        mcc=np.array([mcc_code(t.merchant_category) for t in transactions], np.int64),
+        identity=identities([t.original_transaction_id or t.transaction_id for t in transactions]),
+        country=country_codes([t.country for t in transactions]),
+        mcc=mcc_codes([t.merchant_category for t in transactions]),
     )
     redelivered = offset <= np.array([applied.get(i.partition, -1) for i in incoming], np.int64)
     return Batch(entries=entries, card=card, event_ms=event_ms, offset=offset, redelivered=redelivered)

@@ -161,7 +161,7 @@ def _standing(applied: Applied, items: Sequence[Incoming], grace_ms: int) -> _St
     windows, asked = applied.aggregates, applied.position >= 0
     duplicate, conflict, folded = applied.duplicate[asked], applied.conflict[asked], applied.folded[asked]
     # Of a clamped first only its copies know what it said.
-    shown = applied.log.entries.clamped[applied.position[asked]] & ~conflict
+    shown = applied.clamped[asked] & ~conflict
     event_ms = windows.time_ms
     if shown.any():
         own_ms = np.array([item.transaction.event_ms for item in items], np.int64)
@@ -187,5 +187,5 @@ def _standing(applied: Applied, items: Sequence[Incoming], grace_ms: int) -> _St
 
 def _feature_rows(x: Matrix) -> Iterator[Any]:
     """Every row as a `FeatureRow`."""
-    columns = [x[:, i].astype(np.int64).tolist() if whole else x[:, i].tolist() for i, whole in enumerate(_WHOLE)]
+    columns = [map(int, column) if whole else column for whole, column in zip(_WHOLE, x.T.tolist(), strict=True)]
     return starmap(FeatureRow, zip(*columns, strict=True))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from time import monotonic
@@ -21,14 +22,14 @@ from faust.transport.consumer import Consumer
 from faust.types import TP
 from mode.utils.futures import notify
 
+from features.errors import BatchRevoked
 from streams.poller import Poller
-from streams.role import Chunk
+from streams.role import Chunk, Turn
 from streams.watch.lag import Progress
 
 # mode names a service's logger after its module; what Faust says of its services belongs with Faust's lines.
 FAUST_LOG: Final = logging.getLogger("faust.services")
 
-MAX_QUEUED: Final = 20_000
 _CLOSE_S: Final = 15.0
 _STOP_CHECK_S: Final = 0.1
 _REVOKE_S: Final = 240.0
@@ -74,7 +75,7 @@ class BatchConsumer(Consumer):
 
     def __post_init__(self) -> None:
         self._positions: dict[TP, int | None] = {}
-        self._in_hand: _Batch | None = None
+        self._in_hand: deque[_Batch] = deque()
         self._generation = 0
         self._draining = False
         self._abandoned = False
@@ -85,44 +86,68 @@ class BatchConsumer(Consumer):
         self._settled = asyncio.Event()
         self._settled.set()
         self._poller: Poller | None = None
+        self._wanted = 0
         super().__post_init__()
 
     # -- the agent's side -------------------------------------------------------------------------------------------
 
     async def next_batch(self, stream: Any, max_records: int) -> list[Chunk]:  # noqa: ANN401 - faust's own stream
-        """Everything that is available now, up to a weight of about `max_records`; waits while there is nothing.
-
-        The batch before has its offsets committed by then. So no more than one batch ever comes again, and what a
-        history knows of the batch that wrote it last is enough to answer that one as before.
-        """
+        """Everything that is available now, up to a weight of about `max_records`; waits while there is nothing."""
         channel = stream.channel
-        await self._settled.wait()
         while True:
-            deliveries = [await channel.get()]
-            while sum(c.weight for _, c in deliveries) < max_records and not channel.empty():
-                deliveries.append(await channel.get())
-            self._poller_of().taken(sum(c.weight for g, c in deliveries if g == self._generation))
-            chunks = [c for g, c in deliveries if g == self._generation]
+            chunks: list[Chunk] = []
+            weight = 0
+            while not (chunks and channel.empty()) and weight < max_records:
+                if channel.empty():
+                    self._want(max_records)
+                generation, chunk = await channel.get()
+                if generation == self._generation:
+                    chunks.append(chunk)
+                    weight += chunk.weight
             if self._draining:
                 await asyncio.Event().wait()  # until the agent is cancelled: these records stay for the next start
             if chunks:
                 break
         self._idle.clear()
-        self._in_hand = _Batch()
-        self._unacked_messages.add(self._in_hand)  # type: ignore[arg-type]  # it only has to look like a message
+        if self._in_hand:
+            self._settled.clear()  # until the one before is done, and its offsets are committed
+        self._in_hand.append(_Batch())
+        self._unacked_messages.add(self._in_hand[-1])  # type: ignore[arg-type]  # it only has to look like a message
         now = monotonic()
         self.app.monitor.stream_inbound_time.update({TP(c.topic, c.partition): now for c in chunks})
         return chunks
 
+    def turn(self) -> Turn:
+        """What the batch that was taken last has to wait for before its first effect: its predecessor's offsets.
+
+        So no more than one batch ever comes again, and what a history knows of the batch that wrote it last is enough
+        to answer that one as before.
+        """
+        generation = self._generation
+
+        async def wait() -> None:
+            await self._settled.wait()
+            if generation != self._generation:
+                raise BatchRevoked("the partitions were taken away before the batch had any effect")
+
+        return wait
+
     def done(self, chunks: Sequence[Chunk]) -> None:
-        """Every effect of the chunks is durable: commit their offsets."""
+        """Every effect of the chunks, which were taken first, is durable: commit their offsets."""
         offsets = {c.partition: int(c.records[-1].offset() or 0) + 1 for c in chunks}
         self._settled.clear()
         self._poller_of().done(offsets)
         self._committed_offset.update({TP(self.topic, p): o for p, o in offsets.items()})
-        self._unacked_messages.clear()
-        self._in_hand = None
-        self._idle.set()
+        self._put_down(self._in_hand.popleft())
+
+    def dropped(self) -> None:
+        """The batch that was taken last was given up before it had any effect."""
+        self._put_down(self._in_hand.pop())
+
+    def _put_down(self, batch: _Batch) -> None:
+        self._unacked_messages.discard(batch)  # type: ignore[arg-type]  # as above
+        if not self._in_hand:
+            self._idle.set()
         notify(self._waiting_for_ack)
 
     async def drain(self, timeout_s: float) -> bool:
@@ -139,6 +164,12 @@ class BatchConsumer(Consumer):
         self._abandoned = True
         if self._poller is not None:
             self._poller.close(commit=False, timeout_s=timeout_s)
+
+    def _want(self, records: int) -> None:
+        """Ask for records; the agent is there before the poll thread is."""
+        self._wanted = records
+        if self._poller is not None:
+            self._poller.want(records)
 
     def _poller_of(self) -> Poller:
         assert self._poller is not None
@@ -159,6 +190,7 @@ class BatchConsumer(Consumer):
     def on_revoked(self, partitions: frozenset[int], *, lost: bool) -> None:
         """End an assignment: wait for the batch in hand, unless the partitions are another's already."""
         self._generation += 1
+        self.on_settled()  # whoever waits for its turn hears that it will not come
         if self._abandoned or self.should_stop or self.loop.is_closed():
             return  # the loop waits for this thread, or is gone
         self._ending = asyncio.run_coroutine_threadsafe(self._end_assignment(partitions), self.loop)
@@ -166,7 +198,7 @@ class BatchConsumer(Consumer):
             self._ending.result(_REVOKE_S)
 
     def on_settled(self) -> None:
-        """The offsets of the batch before are committed."""
+        """The offsets of the batch before are committed, or are another's to commit."""
         if not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self._settled.set)
 
@@ -182,7 +214,9 @@ class BatchConsumer(Consumer):
 
     def _deliver(self, generation: int, chunks: Iterable[Chunk]) -> None:
         if generation != self._generation:
-            return  # of an assignment that has ended: whoever owns the partitions now reads them again
+            # Of an assignment that has ended: whoever owns the partitions now reads them again.
+            self._want(self._wanted)
+            return
         topics: Any = self.app.topics
         for chunk in chunks:
             channels = topics._tp_index.get(TP(chunk.topic, chunk.partition))  # noqa: SLF001
@@ -227,8 +261,9 @@ class BatchConsumer(Consumer):
     async def subscribe(self, topics: Iterable[str]) -> None:
         """Start the poll thread; Faust calls it again on every change of its topics, of which there is none."""
         if self._poller is None and set(topics):
-            self._poller = Poller(self.config, self.topic, self, MAX_QUEUED)
+            self._poller = Poller(self.config, self.topic, self)
             self._poller.start()
+            self._want(self._wanted)
 
     async def on_stop(self) -> None:
         """Wait for the batch in hand, then leave the group with its offsets committed."""

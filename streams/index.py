@@ -18,7 +18,7 @@ from sinks.bulk import BulkWriter, back_off
 from sinks.documents import Document, outcome_document
 from sinks.index_template import setup_index
 from sinks.opensearch import connect
-from streams.role import Chunk
+from streams.role import Chunk, Turn
 from streams.settings import Settings
 from streams.watch.metrics import IndexMetrics
 from streams.watch.stages import log_batch
@@ -92,13 +92,14 @@ class IndexHandler:
     async def assigned(self, positions: dict[int, int | None]) -> None:
         """Nothing to do: documents overwrite themselves, whoever writes them."""
 
-    async def process(self, chunks: Sequence[Chunk]) -> None:
-        """Index the outcomes of the chunks.
+    async def process(self, chunks: Sequence[Chunk], turn: Turn) -> None:
+        """Index the outcomes of the chunks; documents overwrite themselves, so that no batch waits for its turn.
 
         Raises:
             ConfigError: the credentials are refused.
             IndexingError: OpenSearch refuses requests as such.
         """
+        del turn
         assert self._writer is not None, "start comes first"
         stages = self._metrics.stages
         stages.begin(chunks, self._now_ms())
@@ -112,8 +113,8 @@ class IndexHandler:
             await self._on_rejected(rejected)
         stages.lap("write")
         reasons = Counter(item.reason for item in rejected)
-        self._metrics.batch(len(records) - reasons["poison"], reasons)
-        log_batch(log, stages, chunks, documents=len(documents), rejected=dict(reasons))
+        self._metrics.batch(stages.taken_s, len(records) - reasons["poison"], reasons)
+        log_batch(log, stages.taken_s, chunks, documents=len(documents), rejected=dict(reasons))
 
     async def stop(self) -> None:
         """Close the connections."""

@@ -2,6 +2,9 @@
 
 librdkafka serves rebalances, deliveries and commit answers from `poll`; calls from another thread starve while the poll
 loop runs. So the loop's side speaks to this thread through flags and a queue, and hears from it through `Listener`.
+
+Records are taken from librdkafka when the agent asks for them, all that are there at that moment: what nobody waits for
+stays in librdkafka's own queue, which is bounded, and becomes one large batch instead of many small ones.
 """
 
 from __future__ import annotations
@@ -19,15 +22,16 @@ from features.errors import ConfigError, StoreError
 from sinks.kafka_problems import KafkaProblems
 from sinks.kafka_refusals import refusal_of
 from streams.offsets import HEALS, NOT_OURS, committed_offsets
-from streams.role import Chunk
+from streams.role import Chunk, chunks_of
 from streams.watch.lag import INTERVAL_MS, Progress, read_statistics
 
 log = structlog.get_logger(__name__)
 
 _POLL_S: Final = 0.01
-_MAX_CONSUME: Final = 1000
-_WEIGHED_BYTES: Final = 4096
-_FULL_WAIT_S: Final = 0.5
+_BUSY_WAIT_S: Final = 0.5
+# Beyond so many records that nobody waits for, polls come less often.
+_ENOUGH: Final = 2_000
+_SELDOM_S: Final = 0.005
 _END_TIMEOUT_S: Final = 1.0
 
 
@@ -66,10 +70,9 @@ class Poller(threading.Thread):
         config: librdkafka settings, group id among them.
         topic: to subscribe to.
         listener: told of everything.
-        max_queued: weight handed over and not taken yet, beyond which polling stops for a while.
     """
 
-    def __init__(self, config: Mapping[str, str | int | bool], topic: str, listener: Listener, max_queued: int) -> None:
+    def __init__(self, config: Mapping[str, str | int | bool], topic: str, listener: Listener) -> None:
         super().__init__(name="kafka-poll", daemon=True)
         self._problems = KafkaProblems()
         self._consumer = Consumer(
@@ -85,7 +88,6 @@ class Poller(threading.Thread):
         )
         self._topic = topic
         self._listener = listener
-        self._max_queued = max_queued
         self._calls: deque[Callable[[], None]] = deque()
         self._done: dict[int, int] = {}
         self._acknowledged: dict[int, int] = {}
@@ -93,19 +95,19 @@ class Poller(threading.Thread):
         self._lock = threading.Lock()
         self._committing = False
         self._paused = False
-        self._queued = 0
+        # Records that came with an answer to a commit, while nobody waited for any.
+        self._gathered: list[Message] = []
+        self._wanted = 0
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self.commits_on_close = True
 
     # -- called from the event loop ---------------------------------------------------------------------------------
 
-    def taken(self, weight: int) -> None:
-        """Chunks left the queue in front of the agent."""
-        with self._lock:
-            self._queued -= weight
-        if not self._is_full():
-            self._wake.set()
+    def want(self, records: int) -> None:
+        """The agent waits for records, as many as there are up to this number."""
+        self._wanted = records
+        self._wake.set()
 
     def done(self, offsets: Mapping[int, int]) -> None:
         """Everything before these offsets is durable: commit them, and tell when they are."""
@@ -116,11 +118,13 @@ class Poller(threading.Thread):
     def resume(self) -> None:
         """Let the assigned partitions flow."""
         self._calls.append(self._resume)
+        self._wake.set()
 
     def close(self, *, commit: bool, timeout_s: float) -> None:
         """Leave the group and end the thread; without `commit` nothing more is acknowledged."""
         self.commits_on_close = commit
         self._stopping.set()
+        self._wake.set()
         if self.is_alive() and threading.current_thread() is not self:
             self.join(timeout_s)
 
@@ -145,26 +149,43 @@ class Poller(threading.Thread):
         while self._calls:
             self._calls.popleft()()
         self._start_commit()
-        if self._is_full() and not self._committing:
-            woken = self._wake.wait(_POLL_S if self._paused else _FULL_WAIT_S)
+        if self._wanted:
+            self._hand_over(self._wanted)
+        elif self._committing:
+            # The answer is served by a poll, and comes within milliseconds.
+            if len(self._gathered) > _ENOUGH:
+                self._wake.wait(_SELDOM_S)
+                self._wake.clear()
+            self._gather(_POLL_S)
+        else:
+            woken = self._wake.wait(_BUSY_WAIT_S if self._flowing else _POLL_S)
             self._wake.clear()
             if not woken:
-                # The agent is behind for long: stop the partitions and keep polling, so that the group keeps us.
+                # The agent is busy for long: stop the partitions and keep polling, so that the group keeps us.
                 self._pause()
-            self._start_commit()
-        full = self._is_full()
-        if self._paused and not full:
+                self._gather(0)
+
+    def _hand_over(self, wanted: int) -> None:
+        """Give the agent all that is there, or wait a moment for the first record."""
+        if self._paused:
             self._resume()
-        # A commit's answer is served from here too, and must come where there is no room: one record at a time then.
-        first = self._consumer.poll(0 if full else _POLL_S)
-        if first is None:
-            return
-        self._deliver([first] if full else [first, *self._consumer.consume(_MAX_CONSUME - 1, 0)])
+        if not self._gathered:
+            self._gather(_POLL_S)
+        if self._gathered:
+            room = wanted - len(self._gathered)
+            messages, self._gathered = self._gathered, []
+            # Before they are handed over: the agent may ask again at once.
+            self._wanted = 0
+            if not self._deliver(messages + (self._consumer.consume(room, 0) if room > 0 else []), wanted):
+                self._wanted = wanted
 
-    def _is_full(self) -> bool:
-        return self._queued > self._max_queued
+    def _gather(self, wait_s: float) -> None:
+        """Poll: serve what librdkafka has to tell, and keep the record that may come with it."""
+        if (message := self._consumer.poll(wait_s)) is not None:
+            self._gathered.append(message)
 
-    def _deliver(self, messages: Iterable[Message]) -> None:
+    def _deliver(self, messages: Iterable[Message], weight: int) -> bool:
+        """Hand records over in chunks of about a weight; whether there was any."""
         runs: dict[int, list[Message]] = {}
         for message in messages:
             error = message.error()
@@ -173,10 +194,10 @@ class Poller(threading.Thread):
                 continue
             runs.setdefault(_known(message.partition()), []).append(message)
         if runs:
-            chunks = [Chunk(self._topic, p, records, _weight(records)) for p, records in runs.items()]
-            with self._lock:
-                self._queued += sum(chunk.weight for chunk in chunks)
-            self._listener.on_chunks(chunks)
+            self._listener.on_chunks(
+                [chunk for p, records in runs.items() for chunk in chunks_of(self._topic, p, records, weight)]
+            )
+        return bool(runs)
 
     def _check(self, error: KafkaError) -> None:
         """A broker that is away heals; anything fatal does not."""
@@ -185,7 +206,7 @@ class Poller(threading.Thread):
         self._problems(error)
 
     def _pause(self) -> None:
-        if not self._paused:
+        if self._flowing:
             self._consumer.pause(self._consumer.assignment())
             self._paused = True
             self._flowing = False
@@ -262,7 +283,7 @@ class Poller(threading.Thread):
         if not self._stopping.is_set() or self.commits_on_close:
             self._commit_now()
         self._acknowledged = {}
-        self._forget_queued()
+        self._gathered = []
         consumer.unassign()
 
     def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -271,14 +292,8 @@ class Poller(threading.Thread):
         self._acknowledged = {}
         self._listener.on_settled()
         self._listener.on_revoked(frozenset(p.partition for p in partitions), lost=True)
-        self._forget_queued()
+        self._gathered = []
         consumer.unassign()
-
-    def _forget_queued(self) -> None:
-        """Chunks of the old assignment are dropped by their generation; they take no room any more."""
-        with self._lock:
-            self._queued = 0
-        self._wake.set()
 
 
 def _named(error: Exception) -> Exception:
@@ -287,10 +302,6 @@ def _named(error: Exception) -> Exception:
         return error
     said = f"FRAUD_KAFKA_BOOTSTRAP: Kafka refused the consumer: {error.args[0].str()}"
     return refusal_of(error.args[0]) or ConfigError(said)
-
-
-def _weight(records: Iterable[Message]) -> int:
-    return sum(1 + len(record) // _WEIGHED_BYTES for record in records)
 
 
 def _known(partition: int | None) -> int:

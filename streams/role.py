@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Iterator, Sequence
+from typing import Final, Protocol
 
 import msgspec
 from confluent_kafka import Message
+
+_WEIGHED_BYTES: Final = 4096
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
@@ -25,6 +27,29 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     weight: int = 0
 
 
+def chunks_of(topic: str, partition: int, records: Sequence[Message], weight: int) -> Iterator[Chunk]:
+    """Consecutive records of one partition, halved until they weigh no more."""
+    weighs = sum(1 + len(record) // _WEIGHED_BYTES for record in records)
+    if weighs <= weight or len(records) == 1:
+        yield Chunk(topic, partition, records, weighs)
+        return
+    half = len(records) // 2
+    yield from chunks_of(topic, partition, records[:half], weight)
+    yield from chunks_of(topic, partition, records[half:], weight)
+
+
+class Turn(Protocol):
+    """Awaited by a handler before a batch has its first effect: the batch before is acknowledged then."""
+
+    async def __call__(self) -> None:
+        """See the class; raises BatchRevoked when the partitions have gone meanwhile."""
+        ...
+
+
+async def at_once() -> None:
+    """The turn of a batch that follows no other."""
+
+
 class Handler(Protocol):
     """A role's work. Every method runs on the event loop; an exception from `process` ends the process."""
 
@@ -36,8 +61,12 @@ class Handler(Protocol):
         """Partitions were assigned: partition -> committed offset (None: nothing was committed yet)."""
         ...
 
-    async def process(self, chunks: Sequence[Chunk]) -> None:
-        """Handle the chunks; returning means that every effect is durable and the offsets may be committed."""
+    async def process(self, chunks: Sequence[Chunk], turn: Turn) -> Awaitable[None] | None:
+        """Handle the chunks, up to where the next batch may be begun.
+
+        What is returned is awaited beside the next batch; once it is done, every effect is durable and the offsets may
+        be committed. None: they are durable already.
+        """
         ...
 
     async def stop(self) -> None:

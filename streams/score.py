@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +19,7 @@ from features.decode import Decoder
 from features.errors import DecodeError, FraudstreamError
 from sinks.publisher import Publisher
 from streams.intake import Incoming, Intake, Reader, offset_of
-from streams.role import Chunk
+from streams.role import Chunk, Turn
 from streams.scorer import Scored, Scorer
 from streams.watch.metrics import ScoreMetrics
 from streams.watch.stages import log_batch
@@ -37,7 +37,7 @@ _SAMPLE: Final = (
 class ScoreHandler:
     """Scores batches; the module's first lines give the order of the steps.
 
-    Delivery: at least once, with effects that repeat as they were; `process` returns when everything is published. A
+    Delivery: at least once, with effects that repeat as they were. A
     batch that fails is halved until the record is found that fails by itself; that one becomes a dead letter. Where
     even a sample fails, the fault is ours and the process ends.
 
@@ -65,55 +65,59 @@ class ScoreHandler:
         """Claim the partitions and mend what Redis lost of them."""
         await self._scorer.assigned(positions)
 
-    async def process(self, chunks: Sequence[Chunk]) -> None:
-        """Score a batch and publish everything that it became."""
+    async def process(self, chunks: Sequence[Chunk], turn: Turn) -> Awaitable[None] | None:
+        """Score a batch; everything that it became is published by what is returned."""
         try:
-            intake, scored = await self._answers(chunks)
+            intake, scored = await self._answers(chunks, turn)
         except (FraudstreamError, MemoryError):
             raise
         except Exception as exc:  # noqa: BLE001 - whatever a record can make go wrong: it is looked for, or raised again
-            await self._narrow_down(chunks, exc)
-            return
-        await self._publish(chunks, intake, scored)
+            await self._narrow_down(chunks, turn, exc)
+            return None
+        return self._publish(chunks, intake, scored, self._metrics.stages.taken_s)
 
     async def stop(self) -> None:
         """Close connections."""
         await self._scorer.stop()
         self._publisher.close()
 
-    async def _answers(self, chunks: Sequence[Chunk]) -> tuple[Intake, Scored]:
+    async def _answers(self, chunks: Sequence[Chunk], turn: Turn) -> tuple[Intake, Scored]:
         began_s = self._monotonic_s()
         self._metrics.stages.begin(chunks)
         intake = self._reader.read(chunks)
         self._metrics.stages.lap("decode")
-        scored = await self._scorer.score(chunks, intake.incoming)
+        scored = await self._scorer.score(chunks, intake.incoming, turn)
         if self._deadline_s and self._monotonic_s() - began_s > self._deadline_s:
             scored = self._scorer.flagged(scored, DEADLINE)
         return intake, scored
 
-    async def _narrow_down(self, chunks: Sequence[Chunk], problem: Exception) -> None:
+    async def _narrow_down(self, chunks: Sequence[Chunk], turn: Turn, problem: Exception) -> None:
         """Process the halves of a batch that failed; a single record has a second chance before it is condemned."""
         count = sum(len(chunk.records) for chunk in chunks)
         log.warning("batch_failed", records=count, problem=type(problem).__name__, at=_places(problem))
         if count > 1:
             for half in _halves(chunks, count // 2):
-                await self.process(half)
+                if (rest := await self.process(half, turn)) is not None:
+                    await rest
             return
         try:
-            intake, scored = await self._answers(chunks)
+            intake, scored = await self._answers(chunks, turn)
         except (FraudstreamError, MemoryError):
             raise
         except Exception as exc:  # noqa: BLE001 - as above
+            await turn()
             await self._condemn(chunks[0], exc)
             return
-        await self._publish(chunks, intake, scored)
+        await self._publish(chunks, intake, scored, self._metrics.stages.taken_s)
 
-    async def _publish(self, chunks: Sequence[Chunk], intake: Intake, scored: Scored) -> None:
+    async def _publish(
+        self, chunks: Sequence[Chunk], intake: Intake, scored: Scored, taken_s: dict[str, float]
+    ) -> None:
+        began_s = self._monotonic_s()
         await self._publisher.publish(intake.records + scored.records)
-        stages = self._metrics.stages
-        stages.lap("publish")
-        self._metrics.batch(scored.outcomes, intake)
-        log_batch(log, stages, chunks, outcomes=len(scored.outcomes), dead=intake.dead, rerouted=intake.rerouted)
+        taken_s["publish"] = self._monotonic_s() - began_s
+        self._metrics.batch(taken_s, scored.outcomes, intake)
+        log_batch(log, taken_s, chunks, outcomes=len(scored.outcomes), dead=intake.dead, rerouted=intake.rerouted)
 
     async def _condemn(self, chunk: Chunk, problem: Exception) -> None:
         """Dead-letter the one record of a chunk, if it is the record's fault."""
@@ -125,7 +129,7 @@ class ScoreHandler:
         letter = self._reader.dead(message, chunk.partition, error)
         await self._publisher.publish([letter])
         await self._scorer.pass_over(chunk.partition, offset)
-        self._metrics.batch([], Intake([], {"poison": 1}, 0, [letter]))
+        self._metrics.batch({}, [], Intake([], {"poison": 1}, 0, [letter]))
 
 
 def _places(problem: BaseException) -> list[str]:

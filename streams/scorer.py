@@ -24,7 +24,7 @@ from streams.cards import CardState, Pending
 from streams.decisions import Decisions
 from streams.intake import Incoming, offset_of
 from streams.repair.rebuild import Rebuilder
-from streams.role import Chunk
+from streams.role import Chunk, Turn, at_once
 from streams.watch.metrics import ScoreMetrics
 
 log = structlog.get_logger(__name__)
@@ -87,17 +87,21 @@ class Scorer:
         self._owned, self._behind = set(positions), set(positions)
         for partition, committed in positions.items():
             try:
-                await self._attach({partition: committed or 0})
+                await self._attach({partition: committed or 0}, at_once)
             except StoreAway as exc:
                 self._detach(exc)
 
-    async def score(self, chunks: Sequence[Chunk], incoming: Sequence[Incoming]) -> Scored:
-        """The outcomes of a batch; when this returns, Redis has them too, or they say that it has not."""
+    async def score(self, chunks: Sequence[Chunk], incoming: Sequence[Incoming], turn: Turn) -> Scored:
+        """The outcomes of a batch.
+
+        When this returns, the batch has had its turn, and Redis has what it changed, or the outcomes say it has not.
+        """
         try:
-            await self._attach({c.partition: offset_of(c.records[0]) for c in reversed(chunks)})
-            return await self._with_history(chunks, incoming)
+            await self._attach({c.partition: offset_of(c.records[0]) for c in reversed(chunks)}, turn)
+            return await self._with_history(chunks, incoming, turn)
         except StoreAway as exc:
             self._detach(exc)
+            await turn()
             applied = self._cards.alone(incoming)
             return self._answered(self._decisions.outcomes(incoming, applied, self._now_ms(), STORE_AWAY))
 
@@ -129,7 +133,7 @@ class Scorer:
             self._waiting.cancel()
         await self._store.stop()
 
-    async def _with_history(self, chunks: Sequence[Chunk], incoming: Sequence[Incoming]) -> Scored:
+    async def _with_history(self, chunks: Sequence[Chunk], incoming: Sequence[Incoming], turn: Turn) -> Scored:
         last = {chunk.partition: offset_of(chunk.records[-1]) for chunk in chunks}
         stages = self._metrics.stages
         while True:
@@ -139,9 +143,12 @@ class Scorer:
                 stages.lap("decide")
                 scored = self._answered(outcomes)
                 stages.lap("encode")
+                await turn()
+                stages.lap("turn")
                 await self._commit(applied, pending)
                 stages.lap("commit")
             except (StoreLost, StoreCorrupt) as exc:
+                await turn()
                 await self._mend(exc, {c.partition: offset_of(c.records[0]) for c in reversed(chunks)})
                 stages.skip()
             else:
@@ -164,7 +171,7 @@ class Scorer:
             with self._metrics.rebuild(partition) as progress:
                 await mend(partition, offset, progress)
 
-    async def _attach(self, first: Mapping[int, int]) -> None:
+    async def _attach(self, first: Mapping[int, int], turn: Turn) -> None:
         """Apply what Redis missed of these partitions; raises StoreAway while it is not back."""
         if self._waiting is not None:
             if not self._waiting.done():
@@ -172,6 +179,7 @@ class Scorer:
             self._waiting.result()
             self._waiting = None
         for partition in sorted(self._behind & first.keys()):
+            await turn()
             with self._metrics.rebuild(partition) as progress:
                 await self._rebuilder.catch_up(partition, first[partition], progress)
             self._behind.discard(partition)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -63,7 +64,7 @@ class Health:
         self._partitions: list[int] = []
         self._ready = self._draining = False
         self.rebuilding: dict[int, int] = {}
-        self._batch_since_s: float | None = None
+        self._batches_since_s: deque[float] = deque()
         self._turned_s: float | None = None
         Observed(
             self.registry,
@@ -104,15 +105,19 @@ class Health:
             self.outages["kafka"].failed("no broker is connected")
 
     def batch_begins(self) -> None:
-        """A batch is in hand."""
-        self._batch_since_s = self._clock_s()
+        """A batch is in hand; the one before may be too."""
+        self._batches_since_s.append(self._clock_s())
+
+    def batch_dropped(self) -> None:
+        """The batch that began last was given up."""
+        self._batches_since_s.pop()
 
     def batch_done(self, chunks: Sequence[Chunk], now_ms: int | None = None) -> None:
-        """The batch in hand is durable."""
-        began_s, self._batch_since_s = self._batch_since_s, None
+        """The batch that began first is durable."""
+        began_s = self._batches_since_s.popleft()
         done_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
         ages_s = [max(done_ms - record.timestamp()[1], 0) / 1000 for chunk in chunks for record in chunk.records]
-        self._metrics.batch(ages_s, 0.0 if began_s is None else self._clock_s() - began_s)
+        self._metrics.batch(ages_s, self._clock_s() - began_s)
 
     # -- asked by others --------------------------------------------------------------------------------------------
 
@@ -169,8 +174,9 @@ class Health:
         return Answer(200 if good[path] else 503, "application/json", msgspec.json.encode(report) + b"\n")
 
     def _in_hand_s(self) -> float:
-        since_s = self._batch_since_s
-        return 0.0 if since_s is None else self._clock_s() - since_s
+        # Also asked by the thread that serves HTTP.
+        began_s = list(self._batches_since_s)
+        return self._clock_s() - began_s[0] if began_s else 0.0
 
 
 def serve_http(health: Health, host: str, port: int) -> HttpServer:

@@ -6,6 +6,7 @@ counted per event is added up first and told once a batch.
 
 from __future__ import annotations
 
+from collections import Counter as Counts
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, get_args
@@ -106,16 +107,14 @@ class ScoreMetrics:
         finally:
             del self._rebuilding[partition]
 
-    def batch(self, outcomes: Sequence[Outcome], intake: Intake) -> None:
+    def batch(self, taken_s: Mapping[str, float], outcomes: Sequence[Outcome], intake: Intake) -> None:
         """Count a published batch, and its stages."""
-        self.stages.done()
+        self.stages.done(taken_s)
         duplicates = conflicts = late = beyond = skewed = 0
-        verdicts: dict[str, int] = {}
-        latencies_s: list[float] = []
-        for outcome in outcomes:
-            fraud = outcome.fraud
-            verdicts[fraud.outcome] = verdicts.get(fraud.outcome, 0) + 1
-            latencies_s.append(max(fraud.latency_ms, 0) / 1000)
+        decisions = [outcome.fraud for outcome in outcomes]
+        verdicts = Counts(fraud.outcome for fraud in decisions)
+        latencies_s = [max(fraud.latency_ms, 0) / 1000 for fraud in decisions]
+        for fraud in decisions:
             duplicates += fraud.duplicate is not UNSET
             conflicts += fraud.conflict is not UNSET
             late += fraud.late_by_ms is not UNSET
@@ -152,9 +151,9 @@ class IndexMetrics:
             "fraud_documents_rejected", "outcomes that became dead letters", "reason", get_args(Reason), registry
         )
 
-    def batch(self, stored: int, rejected: Mapping[str, int]) -> None:
+    def batch(self, taken_s: Mapping[str, float], stored: int, rejected: Mapping[str, int]) -> None:
         """Count a batch: how many are stored, and how many became dead letters, by reason; and its stages."""
-        self.stages.done()
+        self.stages.done(taken_s)
         self._documents.inc(stored)
         for reason, count in rejected.items():
             self._rejected[reason].inc(count)

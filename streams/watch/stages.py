@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Final
 
@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from streams.role import Chunk
 from streams.watch.histogram import LATENCY_S, Histogram
 
-SCORE_STAGES: Final = ("deliver", "decode", "read", "apply", "decide", "encode", "commit", "publish")
+SCORE_STAGES: Final = ("deliver", "decode", "read", "apply", "decide", "encode", "turn", "commit", "publish")
 INDEX_STAGES: Final = ("deliver", "decode", "write")
 
 
@@ -62,17 +62,19 @@ class Stages:
         """The time since the last lap went into no stage (a rebuild, say)."""
         self._since_s = perf_counter()
 
-    def done(self) -> None:
-        """The batch is done: count its stages."""
-        self._histogram.observe_each(self.taken_s)
+    def done(self, taken_s: Mapping[str, float]) -> None:
+        """A batch is done: count its stages."""
+        self._histogram.observe_each(taken_s)
 
 
-def log_batch(log: structlog.stdlib.BoundLogger, stages: Stages, chunks: Sequence[Chunk], **what: object) -> None:
+def log_batch(
+    log: structlog.stdlib.BoundLogger, taken_s: Mapping[str, float], chunks: Sequence[Chunk], **what: object
+) -> None:
     """One line a batch at debug: what it became, milliseconds by stage, and its offsets.
 
     Args:
         log: of the role's module.
-        stages: the stop watch, after the last stage.
+        taken_s: seconds by stage.
         chunks: the batch.
         what: what it became.
     """
@@ -82,6 +84,6 @@ def log_batch(log: structlog.stdlib.BoundLogger, stages: Stages, chunks: Sequenc
         "batch",
         records=sum(len(chunk.records) for chunk in chunks),
         **what,
-        ms={stage: round(seconds * 1000, 3) for stage, seconds in stages.taken_s.items()},
+        ms={stage: round(seconds * 1000, 3) for stage, seconds in taken_s.items()},
         offsets={c.partition: [c.records[0].offset(), c.records[-1].offset()] for c in chunks if c.records},
     )

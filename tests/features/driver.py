@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 
-from features.apply import Applied, apply_batch, packed_histories
+from features.apply import Applied, apply_batch, changed_cards, packed_histories
 from features.catalogue import FEATURES, feature_matrix
 from features.history import Entries, country_code, identity, mcc_code, unpack
 from features.settle import settled
@@ -44,7 +44,7 @@ class Cards:
         histories = settled(histories, batch, limit=self.hot_card_records, retention_ms=self.retention_ms)
         applied = apply_batch(histories, batch, retention_ms=self.retention_ms, clock_skew_ms=SKEW_MS)
         if commit:
-            changed = np.unique(batch.card[applied.appended])
+            changed = changed_cards(applied, histories)
             packed = packed_histories(
                 applied,
                 histories,

@@ -1,10 +1,11 @@
 """The home partition is the one of Kafka's Java clients."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.partition import home_partition, murmur2
+from features.partition import home_partition, home_partitions, murmur2
 
 
 @pytest.mark.parametrize(
@@ -59,3 +60,26 @@ def textbook_murmur2(data):
     state ^= state >> 13
     state = (state * factor) & mask
     return state ^ (state >> 15)
+
+
+ids = st.one_of(
+    st.binary(max_size=16),
+    st.binary(max_size=70),
+    st.text(max_size=128).map(str.encode),
+    st.binary(min_size=500, max_size=512),
+    st.sampled_from([b"", b"\x00", b"a\x00\x00\x00", b"abcd\x00"]),  # zeros at the end are part of an id
+)
+
+
+@given(st.lists(ids, max_size=8), st.integers(0, 60), st.integers(1, 10_000))
+def test_many_ids_have_the_homes_of_each(some, times, partitions):
+    home_ids = [*some * max(times // max(len(some), 1), 1), *some]
+    homes = home_partitions(home_ids, partitions)
+    assert homes.dtype == np.int64
+    assert homes.tolist() == [home_partition(home_id, partitions) for home_id in home_ids]
+
+
+@pytest.mark.parametrize("size", range(70))
+def test_ids_of_every_length_hash_alike_in_columns(size):
+    home_ids = [bytes((size * i + k) % 256 for k in range(size)) for i in range(50)]
+    assert home_partitions(home_ids, 997).tolist() == [home_partition(home_id, 997) for home_id in home_ids]

@@ -92,3 +92,19 @@ def test_a_copy_beyond_the_grace_is_answered_the_same_when_its_batch_comes_again
     assert answers[0].beyond_grace
     again = cards.apply([second, after], first_offset=begin)
     assert [replace(a, duplicate=False) for a in again] == [replace(a, duplicate=False) for a in answers]
+
+
+@pytest.mark.parametrize("sizes", [[1, 1, 1], [3], [2, 1], [1, 2]])
+def test_an_original_that_its_reversal_preceded_is_out_where_a_week_begins_with_it(sizes: list[int]) -> None:
+    """The reversal stands before all that the last one's week can reach, and what it took out is the first of it."""
+    hour_ms, begin_ms = 3_600_000, 1_700_000_000_000
+    events = [
+        Event("c", "r", "reversal", begin_ms, 1, original="o"),
+        Event("c", "o", "authorization", begin_ms + hour_ms, 700),
+        Event("c", "x", "authorization", begin_ms + 2 * hour_ms, 900),
+    ]
+    cards = Cards()
+    answers = [a for batch in split(events, sizes) for a in cards.apply(batch)]
+    assert answers == expected(events)
+    assert answers[2].features
+    assert answers[2].features["num_trans_last_1w"] == 1

@@ -1,12 +1,16 @@
-"""Records that Faust has no channel for must end the process: passed over, later ones would acknowledge them."""
+"""Delivery to the agent, and the turn that a batch waits for before its first effect."""
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from faust.types import TP
 
+from features.errors import BatchRevoked
 from streams.delivery import BatchConsumer
 from streams.role import Chunk
 
@@ -17,13 +21,106 @@ class Queue(list[Any]):
     force_put_nowait = list.append
 
 
+class Asked:
+    """What of the poll thread is used here."""
+
+    def __init__(self) -> None:
+        self.wanted: list[int] = []
+        self.offsets: list[dict[int, int]] = []
+
+    def want(self, records: int) -> None:
+        self.wanted.append(records)
+
+    def done(self, offsets: dict[int, int]) -> None:
+        self.offsets.append(offsets)
+
+
+class Record:
+    """A record at an offset."""
+
+    def __init__(self, offset: int) -> None:
+        self._offset = offset
+
+    def offset(self) -> int:
+        return self._offset
+
+
 def a_consumer(index: dict[TP, Any], failures: list[BaseException]) -> BatchConsumer:
     """A consumer with as much of Faust around it as delivery to the agent needs."""
     kind = type("Consumer", (BatchConsumer,), {"failed_hook": staticmethod(failures.append)})
     consumer = kind.__new__(kind)
     consumer._generation = 3
+    consumer._poller, consumer._wanted = Asked(), 500
     consumer.app = SimpleNamespace(topics=SimpleNamespace(_tp_index=index))
     return consumer
+
+
+def taking(loop: asyncio.AbstractEventLoop) -> BatchConsumer:
+    """A consumer that batches can be taken from and given back to."""
+    consumer = a_consumer({}, [])
+    consumer.topic, consumer.loop = "t", loop
+    consumer.app.monitor = SimpleNamespace(stream_inbound_time={})
+    consumer._in_hand, consumer._unacked_messages = deque(), set()
+    consumer._committed_offset, consumer._waiting_for_ack = {}, None
+    consumer._draining = consumer._abandoned = False
+    consumer._should_stop = lambda: True
+    consumer._idle, consumer._settled = asyncio.Event(), asyncio.Event()
+    consumer._settled.set()
+    return consumer
+
+
+async def take(consumer: BatchConsumer, offset: int) -> list[Chunk]:
+    queue: asyncio.Queue[Any] = asyncio.Queue()
+    queue.put_nowait((consumer._generation, Chunk("t", 0, [Record(offset)], 1)))
+    return await consumer.next_batch(SimpleNamespace(channel=queue), 500)
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_a_batch_has_its_turn_once_the_offsets_of_the_one_before_are_committed() -> None:
+    async def work() -> None:
+        consumer = taking(asyncio.get_running_loop())
+        first = await take(consumer, 7)
+        await consumer.turn()()  # nothing is before it
+        await take(consumer, 8)
+        turn = asyncio.ensure_future(consumer.turn()())
+        await settle()
+        assert not turn.done(), "the one before is not published"
+        consumer.done(first)
+        assert consumer._poller.offsets == [{0: 8}]
+        await settle()
+        assert not turn.done(), "its offsets are not committed"
+        consumer.on_settled()
+        await settle()
+        assert turn.done()
+        turn.result()
+        assert not consumer._idle.is_set(), "the second is in hand"
+
+    asyncio.run(work())
+
+
+def test_a_batch_whose_partitions_go_before_its_turn_is_dropped() -> None:
+    async def work() -> None:
+        consumer = taking(asyncio.get_running_loop())
+        first = await take(consumer, 7)
+        await take(consumer, 8)
+        turn = asyncio.ensure_future(consumer.turn()())
+        await settle()
+        consumer._abandoned = True  # there is no app that could end the assignment
+        consumer.on_revoked(frozenset({0}), lost=False)
+        await settle()
+        with pytest.raises(BatchRevoked):
+            turn.result()
+        consumer.dropped()
+        assert len(consumer._unacked_messages) == 1, "the first is still in hand"
+        consumer.done(first)
+        assert consumer._idle.is_set()
+        assert not consumer._unacked_messages
+
+    asyncio.run(work())
 
 
 def test_records_reach_the_channel_with_their_assignment() -> None:
@@ -40,7 +137,9 @@ def test_records_without_a_channel_end_the_process() -> None:
     assert "partition 1" in str(failures[0])
 
 
-def test_records_of_an_ended_assignment_are_dropped() -> None:
+def test_records_of_an_ended_assignment_are_dropped_and_others_asked_for() -> None:
     queue, failures = Queue(), []
-    a_consumer({TP("t", 1): [SimpleNamespace(queue=queue)]}, failures)._deliver(2, [Chunk("t", 1, [])])
+    consumer = a_consumer({TP("t", 1): [SimpleNamespace(queue=queue)]}, failures)
+    consumer._deliver(2, [Chunk("t", 1, [])])
     assert (queue, failures) == ([], [])
+    assert consumer._poller.wanted == [500]

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from features.errors import ConfigError, ServerUnavailable
 from features.outage import Outage
 from streams.index import IndexHandler
-from streams.role import Chunk
+from streams.role import Chunk, at_once
 from streams.settings import Settings
 from streams.watch.metrics import IndexMetrics
 from tests.opensearch_proxy import DROP, Proxy
@@ -93,7 +93,7 @@ def indexed(settings, *batches):
         await handler.start()
         await handler.assigned({0: None})
         for batch in batches:
-            await handler.process(batch)
+            await handler.process(batch, at_once)
         await handler.stop()
 
     asyncio.run(run())
@@ -156,7 +156,7 @@ def test_a_rejected_record_that_finds_no_place_ends_the_batch(settings):
         handler = handler_of(settings, refuse)
         await handler.start()
         try:
-            await handler.process([chunk([b"garbage"])])
+            await handler.process([chunk([b"garbage"])], at_once)
         finally:
             await handler.stop()
 
@@ -208,7 +208,7 @@ def test_an_outage_can_be_cancelled(servers, prefix):
         await handler.start()
         proxy.stop()
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(handler.process([chunk([outcome(0)])]), 1)
+            await asyncio.wait_for(handler.process([chunk([outcome(0)])], at_once), 1)
         await handler.stop()
 
     async def never(_):

@@ -13,7 +13,7 @@ from redis import Redis
 from features.catalogue import FEATURE_NAMES
 from features.partition import home_partition
 from scoring.model import Matrix, Model
-from streams.role import Chunk
+from streams.role import Chunk, at_once
 from streams.roles import make_handler
 from streams.score import ScoreHandler
 from streams.settings import load_settings
@@ -47,7 +47,9 @@ def run(handler: ScoreHandler, pipeline: Pipeline, batches: list[list[bytes]]) -
             for batch in batches:
                 pipeline.publish((fields_card(value), value) for value in batch)
                 done += len(batch)
-                await handler.process(taken(pipeline, done, len(batch)))
+                rest = await handler.process(taken(pipeline, done, len(batch)), at_once)
+                if rest is not None:
+                    await rest
         finally:
             await handler.stop()
 
