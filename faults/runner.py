@@ -25,8 +25,8 @@ from local.stack import Stack
 from scoring.model import Model
 from sinks.topics import TRANSACTIONS
 
-ONE_BATCH: Final = 1_500
-"""Records that a worker has in hand at most: a batch of `FRAUD_MAX_BATCH`, 500, whose last portion may be 1,000."""
+ONE_BATCH: Final = 4_000
+"""Records that come again at most: a batch of `FRAUD_MAX_BATCH`."""
 _ANSWERED_S: Final = 120.0
 _REPAIRED_MS: Final = 20_000
 """So long after the end of a fault outcomes may still be degraded: what has piled up is late, and a worker looks for

@@ -12,12 +12,15 @@ from features.errors import FraudstreamError
 from features.pan import scrub
 from fraudstream import (
     commands_dlq,
+    commands_lists,
     commands_model,
     commands_repair,
     commands_roles,
+    commands_rules,
     commands_security,
     commands_stack,
     commands_state,
+    commands_thresholds,
     commands_traffic,
 )
 from fraudstream.terminal import keep_standard_streams, say
@@ -57,6 +60,9 @@ def _fraudstream(
 commands_stack.register(app)
 commands_roles.register(app)
 commands_model.register(app)
+commands_rules.register(app)
+commands_thresholds.register(app)
+commands_lists.register(app)
 commands_state.register(app)
 commands_repair.register(app)
 commands_dlq.register(app)

@@ -64,7 +64,7 @@ def features(
 
     Example: fraudstream features --history history --out features.parquet
     """
-    summary = _build_table(history, out)
+    summary = build_table(history, out)
     notes = {
         "reversals": summary.reversals,
         "copies": summary.copies,
@@ -94,12 +94,12 @@ def train(
     try:
         from scoring import training
     except ModuleNotFoundError as error:
-        raise _without_extra(error) from error
+        raise without_extra(error) from error
     from scoring.report import render
 
     with tempfile.TemporaryDirectory(prefix="fraudstream-") as folder:
         table = Path(folder) / "features.parquet"
-        _build_table(history, table)
+        build_table(history, table)
         with progress("train") as show:
             manifest = training.train(
                 table,
@@ -127,25 +127,26 @@ def evaluate(
     try:
         from scoring import evaluation
     except ModuleNotFoundError as error:
-        raise _without_extra(error) from error
+        raise without_extra(error) from error
     from scoring.model import Model
     from scoring.report import render
 
     loaded = Model.load(model)
     with tempfile.TemporaryDirectory(prefix="fraudstream-") as folder:
         table = Path(folder) / "features.parquet"
-        _build_table(history, table)
+        build_table(history, table)
         report = evaluation.evaluate(loaded, table)
     Console().print(render(report))
 
 
-def _build_table(history: Path, out: Path) -> TableSummary:
-    from features.offline import build_table
+def build_table(history: Path, out: Path) -> TableSummary:
+    """Build the feature table of a history as the settings say, showing how far it is."""
+    from features import offline
     from streams.settings import load_settings
 
     settings = load_settings()
     with progress("features") as show:
-        return build_table(
+        return offline.build_table(
             history,
             out,
             grace_ms=settings.grace_s * 1000,
@@ -155,5 +156,6 @@ def _build_table(history: Path, out: Path) -> TableSummary:
         )
 
 
-def _without_extra(error: ModuleNotFoundError) -> ConfigError:
+def without_extra(error: ModuleNotFoundError) -> ConfigError:
+    """What to say where the libraries of training are not there."""
     return ConfigError(f"{error.name} is not installed; training needs: pip install 'fraudstream[train]'")

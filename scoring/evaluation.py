@@ -14,6 +14,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from features.catalogue import FEATURE_NAMES
 from features.errors import HistoryError
 from scoring.dataset import Dataset, load_dataset
+from scoring.decision import VERDICTS, levels
 from scoring.manifest import Thresholds
 from scoring.model import Model
 from scoring.report import Counts, RatePoint, Report
@@ -59,7 +60,8 @@ def measure(probability: Probabilities, data: Dataset, thresholds: Thresholds) -
         raise HistoryError("an evaluation needs fraudulent and ordinary transactions; these are all of one kind")
     precision, best = _card_precision(probability, data)
     # numpy would round the thresholds to float32; a decision compares exactly.
-    exact = probability.astype(np.float64)
+    amount = data.features[:, FEATURE_NAMES.index("amount")].astype(np.float64)
+    level = levels(probability.astype(np.float64), thresholds, amount)
     return Report(
         first=timestamp(int(data.time_ms[0])),
         last=timestamp(int(data.time_ms[-1])),
@@ -68,9 +70,9 @@ def measure(probability: Probabilities, data: Dataset, thresholds: Thresholds) -
         average_precision=float(average_precision_score(fraud, probability)),
         roc_auc=float(roc_auc_score(fraud, probability)),
         at_rates=tuple(_at_rate(probability, data, rate) for rate in FALSE_POSITIVE_RATES),
-        ordinary=_counts(exact[~fraud], thresholds),
-        fraud=_counts(exact[fraud], thresholds),
-        value_detection_rate=_value_detection(exact, data, thresholds),
+        ordinary=_counts(level[~fraud]),
+        fraud=_counts(level[fraud]),
+        value_detection_rate=_value_detection(level, data),
         card_precision=precision,
         card_precision_best=best,
         card_precision_k=CARDS_PER_DAY,
@@ -126,15 +128,14 @@ def _at_rate(probability: Probabilities, data: Dataset, rate: float) -> RatePoin
     return RatePoint(rate, float(flagged[data.is_fraud].mean()), tuple(by_position))
 
 
-def _counts(probability: NDArray[np.float64], thresholds: Thresholds) -> Counts:
-    block = int(np.count_nonzero(probability >= thresholds.block))
-    flagged = int(np.count_nonzero(probability >= thresholds.review))
-    return Counts(approve=len(probability) - flagged, review=flagged - block, block=block)
+def _counts(level: NDArray[np.int64]) -> Counts:
+    approve, review, block = np.bincount(level, minlength=len(VERDICTS)).tolist()
+    return Counts(approve=approve, review=review, block=block)
 
 
-def _value_detection(probability: NDArray[np.float64], data: Dataset, thresholds: Thresholds) -> float:
+def _value_detection(level: NDArray[np.int64], data: Dataset) -> float:
     amount = data.features[data.is_fraud, FEATURE_NAMES.index("amount")].astype(np.float64)
-    caught = probability[data.is_fraud] >= thresholds.review
+    caught = level[data.is_fraud] > 0
     return float(amount[caught].sum() / amount.sum())
 
 

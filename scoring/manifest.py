@@ -26,19 +26,51 @@ class FeatureColumn(msgspec.Struct, frozen=True):
     dtype: str
 
 
+class Costs(msgspec.Struct, frozen=True):
+    """What mistakes cost, in major units of one currency: thresholds that depend on the amount.
+
+    A transaction goes the way of the least expected cost: approved it costs its amount with the probability of fraud,
+    reviewed the price of a review, blocked the price of a wrongly declined customer with the probability that it is
+    no fraud.
+
+    Attributes:
+        review: one review.
+        decline: one wrongly declined customer.
+        queue: what a place in the review queue is worth beyond the review, so that no more are asked for than the
+            queue holds.
+        recovered: share of a fraudulent amount that a review saves.
+        rates: worth of one major unit of other currencies; one that is not there counts as it is.
+    """
+
+    review: float
+    decline: float
+    queue: float = 0.0
+    recovered: float = 1.0
+    rates: dict[str, float] = {}
+
+    def __post_init__(self) -> None:
+        prices = (self.review, self.decline, *self.rates.values())
+        if not all(math.isfinite(price) and price > 0 for price in prices):
+            raise ValueError("costs of a review and of a decline, and rates of currencies, must be above 0")
+        if not (math.isfinite(self.queue) and self.queue >= 0 and 0 < self.recovered <= 1):
+            raise ValueError("queue must be 0 or more, recovered above 0 and at most 1")
+
+
 class Thresholds(msgspec.Struct, frozen=True):
     """From which probability on a transaction is reviewed and blocked.
 
     Attributes:
-        review, block: probabilities, themselves included; 0 < review <= block.
+        review, block: probabilities, themselves included; 0 < review <= block. Not looked at where there are costs.
         review_false_positive_rate, block_false_positive_rate: share of ordinary transactions flagged, at most, on the
-            rows that the thresholds were chosen on.
+            rows that the thresholds were chosen on; None where they were not chosen so.
+        costs: see Costs; None: every amount has the same thresholds.
     """
 
     review: float
     block: float
-    review_false_positive_rate: float
-    block_false_positive_rate: float
+    review_false_positive_rate: float | None = None
+    block_false_positive_rate: float | None = None
+    costs: Costs | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.block) and 0 < self.review <= self.block):
@@ -98,7 +130,10 @@ class Manifest(msgspec.Struct, frozen=True):
     @property
     def version(self) -> str:
         """Name of everything that a decision depends on: trees, features and thresholds."""
-        decisive = (self.model_sha256, self.feature_set, repr(self.thresholds.review), repr(self.thresholds.block))
+        limits = self.thresholds
+        decisive = [self.model_sha256, self.feature_set, repr(limits.review), repr(limits.block)]
+        if limits.costs is not None:
+            decisive.append(msgspec.json.encode(limits.costs, order="sorted").decode())
         return f"xgb-{hashlib.sha256(':'.join(decisive).encode()).hexdigest()[:12]}"
 
     def encode(self) -> bytes:

@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     deadline_ms: int = Field(
         0, ge=0, description="milliseconds that scoring a batch may take; outcomes beyond are flagged; 0: no limit"
     )
-    max_batch: int = Field(500, ge=1, le=10_000, description="records scored together at most")
+    max_batch: int = Field(4000, ge=1, le=10_000, description="records scored together at most")
     startup_wait_s: Annotated[float, Field(ge=0)] = Field(
         45.0, description="how long a role waits at its start for a server that is away; 0: for ever"
     )
