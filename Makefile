@@ -12,10 +12,10 @@ STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help install demo up down test check format lock bench faults soak clean
+.PHONY: help install demo up down test check format lock bench bench-quick faults soak clean
 
 help: ## show what there is
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 17
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
 
 install: $(STAMP) ## set up .venv from the lock
 
@@ -52,15 +52,19 @@ up: install ## the same, left running for a look
 down: ## stop what `make up` left running
 	@[ ! -x $(BIN)/fraudstream ] || $(BIN)/fraudstream demo --stop
 
-# Two runs side by side, for two cores: those that need servers, and those that need none.
+# Three runs side by side, each with servers of its own: most of the time they wait for those, or for each other.
+LATER := tests/streams/test_[p-s]*.py
 test: install ## all tests, on real servers
 	@mkdir -p .test; \
 	$(BIN)/python -m pytest -m "not server" --durations=10 > .test/without-servers.log 2>&1 & without=$$!; \
-	with=0; $(BIN)/python -m pytest -m server --durations=20 || with=$$?; \
-	echo "Without servers (.test/without-servers.log):"; \
-	failed=0; wait $$without || failed=$$?; \
-	if [ $$failed -ne 0 ]; then cat .test/without-servers.log; else tail -n 1 .test/without-servers.log; fi; \
-	exit $$((with + failed))
+	$(BIN)/python -m pytest -m server --durations=10 $(LATER) > .test/later.log 2>&1 & later=$$!; \
+	failed=0; $(BIN)/python -m pytest -m server --durations=10 --ignore-glob='*/$(LATER)' || failed=$$?; \
+	for run in later:$$later without-servers:$$without; do \
+	  ended=0; wait $${run##*:} || ended=$$?; \
+	  echo "$${run%%:*} (.test/$${run%%:*}.log):"; \
+	  if [ $$ended -ne 0 ]; then failed=1; cat .test/$${run%%:*}.log; else tail -n 1 .test/$${run%%:*}.log; fi; \
+	done; \
+	exit $$failed
 
 check: install ## lint, format, types, import rules, lock, documentation
 	$(BIN)/ruff check
@@ -79,8 +83,11 @@ lock: install ## write requirements.lock anew from pyproject.toml (needs the net
 	  --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" \
 	  --output-file requirements.lock
 
-bench: install ## measure throughput, latency, memory and quality
+bench: install ## measure how fast and at what cost, beside yardsticks (under 15 minutes)
 	$(BIN)/python -m bench
+
+bench-quick: install ## the same in under three minutes, held against bench/baseline.json: fails where it got slower
+	$(BIN)/python -m bench --quick
 
 faults: install ## pull every plug under load and compare everything with an oracle (under 25 minutes)
 	$(BIN)/python -m faults

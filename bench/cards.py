@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from features.history import Entries, Int64, country_code, header, mcc_code, pack_words
+from features.history import Entries, Int64, UInt64, country_code, header, mcc_code, pack_words
 from features.partition import home_partition
 from features.redis_link import connect
 from features.store import OnlineStore
@@ -22,12 +22,12 @@ EMPTY: Final = header(0, 0)
 
 _COUNTRIES: Final = ("DE", "FR", "GB", "JP", "US")
 _MCCS: Final = ("4111", "5411", "5541", "5812", "5999")
-_AT_ONCE: Final = 500
+_AT_ONCE: Final = 2000
 
 
-def span_ms(cards: int, count: int) -> int:
-    """How long so many cards take for so many transactions."""
-    return TTL_MS * count // (ENTRIES * cards)
+def span_ms(cards: int, count: int, entries: int = ENTRIES) -> int:
+    """How long so many cards, with so many entries each, take for so many transactions."""
+    return TTL_MS * count // (entries * cards)
 
 
 class Sent(msgspec.Struct, frozen=True, gc=False):
@@ -44,6 +44,8 @@ class Cards:
         count: how many.
         seed: same seed, same cards and records.
         now_ms: end of the histories, epoch milliseconds; the records follow it.
+        entries: of each history.
+        hot_per_week: transactions a week of the last card, which is then one more than `count`; 0: there is none.
 
     Attributes:
         names: card ids.
@@ -51,9 +53,12 @@ class Cards:
         live: entries of all histories that lie within the last week.
     """
 
-    def __init__(self, count: int, seed: int, now_ms: int) -> None:
+    def __init__(self, count: int, seed: int, now_ms: int, *, entries: int = ENTRIES, hot_per_week: int = 0) -> None:
         self._random = np.random.default_rng(seed)
         self._now_ms = now_ms
+        self._entries, self._quiet = entries, count
+        self._per_ms, self._hot_per_ms = 1 / span_ms(count, 1, entries), hot_per_week / WEEK_MS
+        count += hot_per_week > 0
         self.names = [f"card-{i:07d}" for i in range(count)]
         self.homes = [home_partition(name.encode(), PARTITIONS) for name in self.names]
         self._level = self._random.normal(3.3, 0.6, count)
@@ -61,21 +66,28 @@ class Cards:
         self.live = 0
 
     def histories(self) -> list[bytes]:
-        """A packed history per card, of `ENTRIES` authorizations in order of time."""
-        count = len(self.names)
-        times = np.sort(self._now_ms - self._random.integers(0, TTL_MS, (count, ENTRIES)), axis=1).ravel()
+        """A packed history per card, of so many authorizations in order of time."""
+        count, entries = len(self.names), self._entries
+        times = np.sort(self._now_ms - self._random.integers(0, TTL_MS, (count, entries)), axis=1).ravel()
         self.live = int((times >= self._now_ms - WEEK_MS).sum())
-        card = np.repeat(np.arange(count), ENTRIES)
+        words = self._words(times, np.repeat(np.arange(count), entries)).reshape(count, -1)
+        head = header(entries, 0)
+        return [head + row.tobytes() for row in words]
+
+    def history_of(self, card: int, entries: int) -> bytes:
+        """The packed history of one card with so many authorizations."""
+        times = np.sort(self._now_ms - self._random.integers(0, TTL_MS, entries))
+        return header(entries, 0) + self._words(times, np.full(entries, card)).tobytes()
+
+    def _words(self, times: Int64, card: Int64) -> UInt64:
         n, no = len(times), np.zeros(len(times), np.bool_)
-        words = pack_words(
+        return pack_words(
             Entries(
                 times, self._amounts(card), no, no, self._random.integers(0, 2**63, n).astype(np.uint64),
                 np.array([country_code(c) for c in _COUNTRIES])[self._country[card]],
                 np.array([mcc_code(m) for m in _MCCS])[self._random.integers(0, len(_MCCS), n)],
             )
-        ).reshape(count, -1)  # fmt: skip
-        head = header(ENTRIES, 0)
-        return [head + row.tobytes() for row in words]
+        )  # fmt: skip
 
     def records(self, count: int, prefix: str) -> list[Sent]:
         """The authorizations that come next, of cards drawn evenly, with ids `<prefix><number>`.
@@ -83,11 +95,13 @@ class Cards:
         Their event times go on at the rate at which the histories came about: a backlog of `span_ms`. Were they as
         dense as a benchmark sends them, every card would look attacked, and a model would flag half of them.
         """
-        step_ms = span_ms(len(self.names), 1)
-        card = self._random.integers(0, len(self.names), count)
+        per_ms = self._per_ms + self._hot_per_ms
+        card = self._random.integers(0, self._quiet, count)
+        if self._hot_per_ms:
+            card[self._random.random(count) < self._hot_per_ms / per_ms] = self._quiet
         amount, mcc = self._amounts(card).tolist(), self._random.integers(0, len(_MCCS), count).tolist()
         return [
-            Sent(c, self._encoded(f"{prefix}{i}", c, amount[i], _MCCS[mcc[i]], self._now_ms + (i + 1) * step_ms))
+            Sent(c, self._encoded(f"{prefix}{i}", c, amount[i], _MCCS[mcc[i]], self._now_ms + int((i + 1) / per_ms)))
             for i, c in enumerate(card.tolist())
         ]
 

@@ -7,7 +7,8 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -46,13 +47,18 @@ class Running:
         sink: topic that it answers on, empty where it answers on none.
     """
 
-    def __init__(self, pid: int, log: Path, is_ready: Callable[[str], bool], sink: str = "") -> None:
+    def __init__(self, pid: int, log: Path, is_ready: Callable[[str], bool], sink: str = "", port: int = 0) -> None:
         self.process, self._log, self._is_ready, self.sink = psutil.Process(pid), log, is_ready, sink
+        self._port = port
 
     def cpu_s(self) -> float:
         """CPU seconds so far, user and system."""
         times = self.process.cpu_times()
         return times.user + times.system
+
+    def metrics(self) -> dict[str, float]:
+        """What a role counts: a sample's name, with its labels as they are written, and its value."""
+        return parsed_metrics(_answer(self._port, "/metrics"))
 
     def wait(self, done: Callable[[], bool], what: str, timeout_s: float = _READY_S) -> None:
         """Ask until the answer is yes; raises BenchError when it takes too long or the process is gone."""
@@ -69,7 +75,11 @@ class Running:
 
     def wait_ready(self) -> None:
         """Wait until records flow through it."""
-        self.wait(lambda: self._is_ready(self._log.read_text()), "a start")
+        self.wait(lambda: self._is_ready(self.log()), "a start")
+
+    def log(self) -> str:
+        """All that it wrote so far."""
+        return self._log.read_text()
 
     def stop(self) -> None:
         """End it in good order."""
@@ -86,6 +96,7 @@ class Lab:
         self._stack = Stack(self.folder / "servers", services=("kafka", "redis"))
         self._progress = progress
         self._keeper: Keeper | None = None
+        self._search: Stack | None = None
         self._admin: AdminClient | None = None
 
     def __enter__(self) -> Self:
@@ -130,6 +141,21 @@ class Lab:
         times = process.cpu_times()
         return times.user + times.system
 
+    @contextmanager
+    def opensearch(self) -> Iterator[str]:
+        """An OpenSearch while the block runs; gives its URL."""
+        with Stack(self.folder / "search", services=("opensearch",)) as stack:
+            self._search = stack
+            yield stack.env()["FRAUD_OPENSEARCH_URL"]
+
+    def search_cpu_s(self) -> float:
+        """CPU seconds of OpenSearch so far."""
+        assert self._search is not None
+        process = self._search.servers["opensearch"].process
+        assert process is not None
+        times = process.cpu_times()
+        return times.user + times.system
+
     def make_topics(self, prefix: str) -> None:
         """The topics of a run: those of the contract for the worker, and others for the relay to answer on."""
         for one in (prefix, f"{prefix}relay-"):
@@ -137,7 +163,8 @@ class Lab:
 
     def publish(self, prefix: str, cards: Cards, records: list[Sent]) -> None:
         """Publish records to their homes; confirmed on return."""
-        producer = Producer({**self.kafka, "enable.idempotence": True, "log_level": 3})
+        settings = {"enable.idempotence": True, "log_level": 3, "queue.buffering.max.messages": len(records) + 1}
+        producer = Producer({**self.kafka, **settings})
         for number, sent in enumerate(records):
             producer.produce(f"{prefix}{TRANSACTIONS}", sent.value, cards.names[sent.card], cards.homes[sent.card])
             if number % 1000 == 0:
@@ -155,16 +182,37 @@ class Lab:
 
     def start(self, kind: str, prefix: str) -> Running:
         """Start a "score" or a "relay" on the topics of a prefix."""
-        return self._score(prefix) if kind == "score" else self._relay(prefix)
+        return self.score(prefix) if kind == "score" else self._relay(prefix)
 
-    def _score(self, prefix: str) -> Running:
+    def score(self, prefix: str, *, number: int = 0, accounted: bool = False) -> Running:
+        """Start a `score` role on the topics of a prefix.
+
+        Args:
+            prefix: of topics, group and keys.
+            number: tells several on one prefix apart.
+            accounted: tell CPU time by stage and name the threads (`bench/accounted.py`).
+        """
+        module = ["-P", str(ROOT / "bench" / "accounted.py")] if accounted else ["-m", "fraudstream"]
+        return self._role("score", prefix, {}, module, f"{prefix}{PROCESSED}", number)
+
+    def index(self, prefix: str, opensearch_url: str, index_prefix: str) -> Running:
+        """Start an `index` role on the topics of a prefix, with indices and a group of its own."""
+        variables = {
+            "FRAUD_OPENSEARCH_URL": opensearch_url, "FRAUD_INDEX_PREFIX": index_prefix,
+            "FRAUD_GROUP_PREFIX": f"{index_prefix}g",
+        }  # fmt: skip
+        return self._role("index", prefix, variables, ["-m", "fraudstream"])
+
+    def _role(
+        self, role: str, prefix: str, more: dict[str, str], module: list[str], sink: str = "", number: int = 0
+    ) -> Running:
         port = free_port()
         variables = {
             **self._stack.env(), "FRAUD_TOPIC_PREFIX": prefix, "FRAUD_GROUP_PREFIX": f"{prefix}g",
-            "FRAUD_KEY_PREFIX": prefix, "FRAUD_MODEL": str(self.model), "FRAUD_HTTP_PORT": str(port),
+            "FRAUD_KEY_PREFIX": prefix, "FRAUD_MODEL": str(self.model), "FRAUD_HTTP_PORT": str(port), **more,
         }  # fmt: skip
-        words = ["env", *(f"{k}={v}" for k, v in variables.items()), sys.executable, "-m", "fraudstream", "score"]
-        return self._spawn(words, f"{prefix}score.log", self.folder, lambda _: _healthy(port), f"{prefix}{PROCESSED}")
+        words = ["env", *(f"{k}={v}" for k, v in variables.items()), sys.executable, *module, role]
+        return self._spawn(words, f"{prefix}{role}{number}.log", self.folder, lambda _: _healthy(port), sink, port)
 
     def _relay(self, prefix: str) -> Running:
         sink = f"{prefix}relay-{PROCESSED}"
@@ -177,20 +225,35 @@ class Lab:
         return self._spawn(words, f"{topic}-reader.log", ROOT, lambda log: READY in log)
 
     def _spawn(
-        self, command: list[str], log: str, folder: Path, is_ready: Callable[[str], bool], sink: str = ""
+        self, command: list[str], log: str, folder: Path, is_ready: Callable[[str], bool], sink: str = "", port: int = 0
     ) -> Running:
         assert self._keeper is not None
         path = self.folder / log
-        return Running(self._keeper.spawn(command, path, folder), path, is_ready, sink)
+        return Running(self._keeper.spawn(command, path, folder), path, is_ready, sink, port)
 
     @property
     def _bootstrap(self) -> str:
         return self.kafka["bootstrap.servers"]
 
 
+def parsed_metrics(text: str) -> dict[str, float]:
+    r"""Samples of the text that Prometheus scrapes.
+
+    >>> parsed_metrics('# TYPE a counter\na_total{stage="read"} 2.0\nb 1e3\n')
+    {'a_total{stage="read"}': 2.0, 'b': 1000.0}
+    """
+    lines = [line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#")]
+    return {name: float(value) for name, _, value in lines}
+
+
 def _healthy(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=2) as answer:
-            return int(answer.status) == 200
+        _answer(port, "/health")
     except OSError:
         return False
+    return True
+
+
+def _answer(port: int, path: str) -> str:
+    with urllib.request.urlopen(f"http://{HOST}:{port}{path}", timeout=_ANSWER_S) as answer:
+        return str(answer.read(), "utf-8")

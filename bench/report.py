@@ -1,120 +1,84 @@
-"""The figures as tables."""
+"""All that a run measured, and the order in which it is printed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
-
 import msgspec
 from rich.console import Console
-from rich.table import Table
 
+from bench import report_cost, report_speed
+from bench.account import Account
+from bench.index import Round as IndexRound
 from bench.latency import Round as LatencyRound
 from bench.machine import Machine
 from bench.memory import Memory
-from bench.stages import PARTS, STAGES, Spread, spread
+from bench.offline import Offline, show_offline
+from bench.pair import Pair
+from bench.scale import Growth, Hot
+from bench.spread import Spread
+from bench.start import Start
+from bench.step import Step
 from bench.throughput import Round as ThroughputRound
 
-_STEPS_AT: Final = 500
-R = TypeVar("R")
 
+class Results(msgspec.Struct, kw_only=True):
+    """Everything measured in a run, filled part by part; written as JSON.
 
-class Results(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything measured in a run; written as JSON."""
+    Attributes:
+        began: when.
+        seconds: how long the whole run took.
+        quick: whether with less of everything.
+        machine: where.
+        settings: how much of what.
+        reference_us: CPU microseconds of a fixed piece of work (`bench/reference.py`).
+        stages: by batch size and stage.
+        latency: by transactions a second.
+    """
 
     began: str
+    seconds: float = 0.0
     quick: bool
     machine: Machine
     settings: dict[str, int]
-    stages: dict[int, dict[str, Spread]]
-    memory: Memory
-    throughput: list[ThroughputRound]
-    latency: list[LatencyRound]
+    reference_us: float
+    stages: dict[int, dict[str, Spread]] = {}
+    memory: Memory | None = None
+    throughput: list[ThroughputRound] = []
+    account: list[Account] = []
+    latency: dict[int, list[LatencyRound]] = {}
+    step: list[Step] = []
+    cards: list[Growth] = []
+    hot: list[Hot] = []
+    pair: list[Pair] = []
+    index: list[IndexRound] = []
+    start: list[Start] = []
+    offline: Offline | None = None
 
 
 def show(results: Results, console: Console) -> None:
-    """Print the tables."""
+    """Print the tables of what was measured."""
     m = results.machine
     console.print(
-        f"\n{m.processor}, {m.cores} cores, {m.system}, load before {m.load_before}\nPython {m.python}, Kafka {m.kafka}"
+        f"\n{m.processor}, {m.cores} cores, {m.system}, load before {m.load_before}, {results.seconds:.0f} s in all\n"
+        f"Python {m.python}, Kafka {m.kafka}, reference work {results.reference_us:,.0f} us"
     )
     console.print(", ".join(f"{name} {version}" for name, version in m.versions.items()))
-    for table in (_stages(results), _throughput(results), _latency(results), _memory(results)):
+    tables = [
+        report_cost.stages(results.stages) if results.stages else None,
+        report_cost.account(results.account) if results.account else None,
+        report_speed.throughput(results.throughput) if results.throughput else None,
+        *(report_speed.latency(rate, rounds) for rate, rounds in results.latency.items()),
+        report_speed.step(results.step) if results.step else None,
+        report_cost.growth(results.cards) if results.cards else None,
+        report_cost.hot(results.hot) if results.hot else None,
+        report_speed.pair(results.pair) if results.pair else None,
+        report_speed.index(results.index) if results.index else None,
+        report_speed.start(results.start) if results.start else None,
+        report_cost.memory(results.memory) if results.memory else None,
+    ]
+    for table in tables:
+        if table is not None:
+            console.print()
+            console.print(table)
+    if results.offline is not None:
         console.print()
-        console.print(table)
-
-
-def _text(values: Spread, digits: int = 1) -> str:
-    return " / ".join(f"{value:,.{digits}f}" for value in (values.least, values.middle, values.most))
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left")
-    return table
-
-
-def _stages(results: Results) -> Table:
-    sizes = list(results.stages)
-    table = _table("CPU us per event by stage, min / median / max", "stage", *(f"batch of {size}" for size in sizes))
-    for name in (*STAGES, *(f"of decide: {part}" for part in PARTS)):
-        key = name.removeprefix("of decide: ")
-        table.add_row(name, *(_text(results.stages[size][key]) for size in sizes))
-    sums = {size: sum(results.stages[size][name].middle for name in STAGES) for size in sizes}
-    table.add_row("sum of medians", *(f"{sums[size]:,.1f}" for size in sizes))
-    if _STEPS_AT in sums:
-        whole = spread([r.score.cpu_us for r in results.throughput]).middle
-        rest = [f"{whole - sums[size]:,.1f}" if size == _STEPS_AT else "" for size in sizes]
-        table.add_row("beyond these: Kafka, Redis client, loop", *rest)
-    return table
-
-
-def _throughput(results: Results) -> Table:
-    table = _table("Throughput, preloaded topic, min / median / max", "", "score", "relay", "score : relay, by run")
-    rows: list[tuple[str, Callable[[ThroughputRound, str], float], int]] = [
-        ("events/s", lambda r, kind: float(getattr(r, kind).per_s), 0),
-        ("CPU us/event, process", lambda r, kind: float(getattr(r, kind).cpu_us), 1),
-        ("CPU us/event, Kafka", lambda r, kind: float(getattr(r, kind).kafka_cpu_us), 1),
-        ("CPU us/event, Redis", lambda r, kind: float(getattr(r, kind).redis_cpu_us), 1),
-    ]
-    for name, value, digits in rows:
-        _compare(table, name, results.throughput, value, digits, ratio=digits == 0)
-    table.add_row("flagged", f"{spread([r.score.flagged for r in results.throughput]).middle:.2%}", "", "")
-    return table
-
-
-def _latency(results: Results) -> Table:
-    title = f"Latency in ms at {results.settings['rate']:,} tx/s, open loop, due to readable, min / median / max"
-    table = _table(title, "", "score", "relay", "score : relay, by run")
-    points: list[tuple[str, Callable[[LatencyRound, str], float]]] = [
-        ("p50", lambda r, kind: float(getattr(r, kind).p50_ms)),
-        ("p99", lambda r, kind: float(getattr(r, kind).p99_ms)),
-        ("p99.9", lambda r, kind: float(getattr(r, kind).p999_ms)),
-        ("most", lambda r, kind: float(getattr(r, kind).most_ms)),
-    ]
-    for name, value in points:
-        _compare(table, name, results.latency, value, 1, ratio=True)
-    _compare(table, "CPU, % of a core", results.latency, lambda r, kind: float(getattr(r, kind).cpu_share) * 100, 1)
-    _compare(table, "generator late, p99.9", results.latency, lambda r, kind: float(getattr(r, kind).lag_p999_ms), 1)
-    return table
-
-
-def _memory(results: Results) -> Table:
-    m = results.memory
-    table = _table("Redis memory", "", "bytes")
-    table.add_row(f"per card, of {m.cards:,}", f"{m.per_card:.0f}")
-    table.add_row(f"per live transaction, {m.live / m.cards:.1f} a card", f"{m.per_live:.1f}")
-    return table
-
-
-def _compare(
-    table: Table, name: str, rounds: Sequence[R], value: Callable[[R, str], float], digits: int, *, ratio: bool = False
-) -> None:
-    columns = {kind: [value(r, kind) for r in rounds] for kind in ("score", "relay")}
-    shares = [s / r for s, r in zip(columns["score"], columns["relay"], strict=True)] if ratio else []
-    table.add_row(
-        name,
-        *(_text(spread(column), digits) for column in columns.values()),
-        _text(spread(shares), 2) if shares else "",
-    )
+        show_offline(results.offline, console)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from statistics import median
 from typing import Final
 
-import msgspec
 import numpy as np
 from prometheus_client import CollectorRegistry
 
 from bench.cards import PARTITIONS, TTL_MS, Cards, Sent
+from bench.spread import Spread, spread
 from features.apply import apply_batch, changed_cards, packed_histories
 from features.catalogue import feature_matrix
 from features.decode import Decoder
@@ -35,19 +34,6 @@ PARTS: Final = ("features", "model", "reasons")
 """Parts of `decide`, timed apart on the same input."""
 _SKEW_MS: Final = 300_000
 _LIMITS: Final = Limits(retention_ms=TTL_MS, grace_ms=86_400_000, clock_skew_ms=_SKEW_MS, hot_card_records=4096)
-
-
-class Spread(msgspec.Struct, frozen=True):
-    """Least, middle and most of several repeats."""
-
-    least: float
-    middle: float
-    most: float
-
-
-def spread(values: list[float]) -> Spread:
-    """The spread of some values, at least one."""
-    return Spread(min(values), median(values), max(values))
 
 
 def measure_stages(model: Path, cards: Cards, size: int, batches: int, repeats: int) -> dict[str, Spread]:

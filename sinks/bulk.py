@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import Counter
+import threading
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -28,6 +29,8 @@ from sinks.opensearch import credentials_refused, error_of, mapped_errors
 MAX_DOCUMENTS = 1000
 MAX_BYTES = 5 * 1024 * 1024
 MAX_WAIT_S = 15.0
+# While OpenSearch works at one request, the next is made and sent: two keep it busy, more would only queue there.
+_AT_ONCE = 2
 _FIRST_WAIT_S = 0.2
 
 # Status 400 too, but said of the cluster and not of the document: no room for more shards, an index that somebody
@@ -55,7 +58,8 @@ class BulkWriter:
     """Writes documents in requests bounded by count and bytes.
 
     Delivery: at least once. `write` returns when every document is stored or refused; while OpenSearch is away or
-    overloaded it waits, for as long as that takes. Of several documents with one id the last is what stays.
+    overloaded it waits, for as long as that takes. Of several documents with one id the last is what stays: no two of
+    them are ever under way at the same time.
 
     Args:
         client: where to write.
@@ -84,6 +88,7 @@ class BulkWriter:
         self._max_bytes = max_bytes
         self._max_wait_s = max_wait_s
         self._lost_contact = False
+        self._preparing = threading.Lock()
 
     async def write(self, documents: Sequence[Document]) -> list[Refusal]:
         """Store the documents; returns those that OpenSearch refuses for their content.
@@ -96,11 +101,7 @@ class BulkWriter:
         rest = list(range(len(documents)))
         while rest:
             last = {(documents[at].index, documents[at].id): at for at in rest}
-            refused = [
-                refusal
-                for request in self._requests(documents, last.values())
-                for refusal in await self._deliver(request)
-            ]
+            refused = await self._deliver_all(self._requests(documents, last.values()))
             refusals += refused
             # Where the last copy is refused, the one before it is what stays.
             keys = {(documents[refusal.position].index, documents[refusal.position].id) for refusal in refused}
@@ -122,6 +123,26 @@ class BulkWriter:
         if request:
             yield request
 
+    async def _deliver_all(self, requests: Iterable[dict[int, bytes]]) -> list[Refusal]:
+        """Send requests, some at once; refusals in the order of the requests."""
+        refusals: list[Refusal] = []
+        under_way: deque[asyncio.Task[list[Refusal]]] = deque()
+        try:
+            for request in requests:
+                under_way.append(asyncio.create_task(self._deliver(request)))
+                await asyncio.sleep(0)  # it is sent while the next one is made
+                if len(under_way) == _AT_ONCE:
+                    refusals += await under_way[0]
+                    under_way.popleft()
+            while under_way:
+                refusals += await under_way[0]
+                under_way.popleft()
+        finally:
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
+        return refusals
+
     async def _deliver(self, request: dict[int, bytes]) -> list[Refusal]:
         """Send a request until nothing of it is left to be tried again."""
         refusals: list[Refusal] = []
@@ -139,9 +160,10 @@ class BulkWriter:
     def _attempt(self, request: dict[int, bytes]) -> dict[int, _Answer]:
         """One try, in a thread of its own: position -> answer."""
         try:
-            if self._lost_contact:
-                self._prepare()
-                self._lost_contact = False
+            with self._preparing:
+                if self._lost_contact:
+                    self._prepare()
+                    self._lost_contact = False
             return dict(zip(request, self._send(list(request.values())), strict=True))
         except ServerUnavailable as exc:
             self._lost_contact = self._lost_contact or isinstance(exc.__cause__, NoConnection)

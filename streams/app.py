@@ -130,10 +130,10 @@ class _Process:
         consumer = self._consumer()
         try:
             while True:
-                chunks = await consumer.next_batch(stream, self._settings.max_batch)
+                chunks, turn = await consumer.next_batch(stream, self._settings.max_batch)
                 self._health.batch_begins()
                 try:
-                    rest = await self._handler.process(chunks, consumer.turn())
+                    rest = await self._handler.process(chunks, turn)
                 except BatchRevoked:
                     consumer.dropped()
                     self._health.batch_dropped()

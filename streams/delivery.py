@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from time import monotonic
@@ -22,9 +21,9 @@ from faust.transport.consumer import Consumer
 from faust.types import TP
 from mode.utils.futures import notify
 
-from features.errors import BatchRevoked
 from streams.poller import Poller
 from streams.role import Chunk, Turn
+from streams.turns import Batch, InHand
 from streams.watch.lag import Progress
 
 # mode names a service's logger after its module; what Faust says of its services belongs with Faust's lines.
@@ -43,12 +42,6 @@ class Progressed(Protocol):
     def __call__(self, progress: Mapping[int, Progress], /, *, connected: bool) -> None:
         """See the class."""
         ...
-
-
-class _Batch:
-    """Marks the batch in hand, which rebalances and shutdown wait for (`Consumer.wait_empty`)."""
-
-    refcount, acked = 1, False
 
 
 def unused(name: str) -> Callable[..., Any]:
@@ -75,24 +68,23 @@ class BatchConsumer(Consumer):
 
     def __post_init__(self) -> None:
         self._positions: dict[TP, int | None] = {}
-        self._in_hand: deque[_Batch] = deque()
+        self._in_hand = InHand()
         self._generation = 0
         self._draining = False
         self._abandoned = False
         self._assigning: Future[None] | None = None
         self._ending: Future[None] | None = None
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._settled = asyncio.Event()
-        self._settled.set()
         self._poller: Poller | None = None
         self._wanted = 0
         super().__post_init__()
 
     # -- the agent's side -------------------------------------------------------------------------------------------
 
-    async def next_batch(self, stream: Any, max_records: int) -> list[Chunk]:  # noqa: ANN401 - faust's own stream
-        """Everything that is available now, up to a weight of about `max_records`; waits while there is nothing."""
+    async def next_batch(self, stream: Any, max_records: int) -> tuple[list[Chunk], Turn]:  # noqa: ANN401 - faust's own stream
+        """Everything that is available now, up to a weight of about `max_records`, and what it waits for.
+
+        Waits while there is nothing.
+        """
         channel = stream.channel
         while True:
             chunks: list[Chunk] = []
@@ -108,53 +100,33 @@ class BatchConsumer(Consumer):
                 await asyncio.Event().wait()  # until the agent is cancelled: these records stay for the next start
             if chunks:
                 break
-        self._idle.clear()
-        if self._in_hand:
-            self._settled.clear()  # until the one before is done, and its offsets are committed
-        self._in_hand.append(_Batch())
-        self._unacked_messages.add(self._in_hand[-1])  # type: ignore[arg-type]  # it only has to look like a message
+        generation = self._generation
+        batch, turn = self._in_hand.take(lambda: generation == self._generation)
+        self._unacked_messages.add(batch)  # type: ignore[arg-type]  # it only has to look like a message
         now = monotonic()
         self.app.monitor.stream_inbound_time.update({TP(c.topic, c.partition): now for c in chunks})
-        return chunks
-
-    def turn(self) -> Turn:
-        """What the batch that was taken last has to wait for before its first effect: its predecessor's offsets.
-
-        So no more than one batch ever comes again, and what a history knows of the batch that wrote it last is enough
-        to answer that one as before.
-        """
-        generation = self._generation
-
-        async def wait() -> None:
-            await self._settled.wait()
-            if generation != self._generation:
-                raise BatchRevoked("the partitions were taken away before the batch had any effect")
-
-        return wait
+        return chunks, turn
 
     def done(self, chunks: Sequence[Chunk]) -> None:
         """Every effect of the chunks, which were taken first, is durable: commit their offsets."""
         offsets = {c.partition: int(c.records[-1].offset() or 0) + 1 for c in chunks}
-        self._settled.clear()
+        self._put_down(self._in_hand.done())
         self._poller_of().done(offsets)
         self._committed_offset.update({TP(self.topic, p): o for p, o in offsets.items()})
-        self._put_down(self._in_hand.popleft())
 
     def dropped(self) -> None:
         """The batch that was taken last was given up before it had any effect."""
-        self._put_down(self._in_hand.pop())
+        self._put_down(self._in_hand.dropped())
 
-    def _put_down(self, batch: _Batch) -> None:
+    def _put_down(self, batch: Batch) -> None:
         self._unacked_messages.discard(batch)  # type: ignore[arg-type]  # as above
-        if not self._in_hand:
-            self._idle.set()
         notify(self._waiting_for_ack)
 
     async def drain(self, timeout_s: float) -> bool:
         """Take no more batches and wait for the one in hand; False when it takes too long."""
         self._draining = True
         try:
-            await asyncio.wait_for(self._idle.wait(), timeout_s)
+            await asyncio.wait_for(self._in_hand.idle.wait(), timeout_s)
         except TimeoutError:
             return False
         return True
@@ -190,7 +162,8 @@ class BatchConsumer(Consumer):
     def on_revoked(self, partitions: frozenset[int], *, lost: bool) -> None:
         """End an assignment: wait for the batch in hand, unless the partitions are another's already."""
         self._generation += 1
-        self.on_settled()  # whoever waits for its turn hears that it will not come
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self._in_hand.call_off)
         if self._abandoned or self.should_stop or self.loop.is_closed():
             return  # the loop waits for this thread, or is gone
         self._ending = asyncio.run_coroutine_threadsafe(self._end_assignment(partitions), self.loop)
@@ -200,7 +173,7 @@ class BatchConsumer(Consumer):
     def on_settled(self) -> None:
         """The offsets of the batch before are committed, or are another's to commit."""
         if not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self._settled.set)
+            self.loop.call_soon_threadsafe(self._in_hand.acknowledge)
 
     def on_progress(self, progress: Mapping[int, Progress], *, connected: bool) -> None:
         """Pass it on."""

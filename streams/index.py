@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from time import perf_counter
 
 import msgspec
 import structlog
@@ -40,14 +41,17 @@ class Rejected(msgspec.Struct, frozen=True):
     detail: str
 
 
+Decoded = tuple[list[Message], list[Document], list[Rejected]]
+"""Records and their documents, in one order; and the records that are no outcomes."""
 OnRejected = Callable[[Sequence[Rejected]], Awaitable[None]]
 
 
 class IndexHandler:
     """Indexes outcomes; what cannot be indexed is handed to `on_rejected`, never dropped.
 
-    Delivery: at least once. `process` returns when every record is stored in OpenSearch or taken by `on_rejected`;
-    while OpenSearch is away it does not return.
+    Delivery: at least once. What `process` returns is done when every record is stored in OpenSearch or taken by
+    `on_rejected`; while OpenSearch is away it waits. A batch is decoded while the one before is written, and written
+    after it: of two outcomes of one transaction the later one stays.
 
     Args:
         settings: where OpenSearch is, and the index prefix.
@@ -92,37 +96,43 @@ class IndexHandler:
     async def assigned(self, positions: dict[int, int | None]) -> None:
         """Nothing to do: documents overwrite themselves, whoever writes them."""
 
-    async def process(self, chunks: Sequence[Chunk], turn: Turn) -> None:
-        """Index the outcomes of the chunks; documents overwrite themselves, so that no batch waits for its turn.
-
-        Raises:
-            ConfigError: the credentials are refused.
-            IndexingError: OpenSearch refuses requests as such.
-        """
-        del turn
-        assert self._writer is not None, "start comes first"
+    async def process(self, chunks: Sequence[Chunk], turn: Turn) -> Awaitable[None]:
+        """Index the outcomes of the chunks; the writing is what is returned."""
         stages = self._metrics.stages
         stages.begin(chunks, self._now_ms())
-        records, documents, rejected = self._decode(chunks)
+        decoded = self._decode(chunks)
         stages.lap("decode")
-        for refusal in await self._writer.write(documents):
-            record, document = records[refusal.position], documents[refusal.position]
-            rejected.append(Rejected(record, "poison", f"OpenSearch refuses the document: {refusal.reason}"))
-            _log_rejected(rejected[-1], index=document.index, id=document.id)
-        if rejected:
-            await self._on_rejected(rejected)
-        stages.lap("write")
-        reasons = Counter(item.reason for item in rejected)
-        self._metrics.batch(stages.taken_s, len(records) - reasons["poison"], reasons)
-        log_batch(log, stages.taken_s, chunks, documents=len(documents), rejected=dict(reasons))
+        taken_s = stages.taken_s
+        await turn()
+        return self._write(chunks, decoded, taken_s)
 
     async def stop(self) -> None:
         """Close the connections."""
         if self._client is not None:
             await asyncio.to_thread(self._client.close)
 
-    def _decode(self, chunks: Sequence[Chunk]) -> tuple[list[Message], list[Document], list[Rejected]]:
-        """Documents in the order of the records, each beside its record; and the records that are no outcomes."""
+    async def _write(self, chunks: Sequence[Chunk], decoded: Decoded, taken_s: dict[str, float]) -> None:
+        """Store the documents of a batch.
+
+        Raises:
+            ConfigError: the credentials are refused.
+            IndexingError: OpenSearch refuses requests as such.
+        """
+        assert self._writer is not None, "start comes first"
+        began_s = perf_counter()
+        records, documents, rejected = decoded
+        for refusal in await self._writer.write(documents):
+            record, document = records[refusal.position], documents[refusal.position]
+            rejected.append(Rejected(record, "poison", f"OpenSearch refuses the document: {refusal.reason}"))
+            _log_rejected(rejected[-1], index=document.index, id=document.id)
+        if rejected:
+            await self._on_rejected(rejected)
+        taken_s["write"] = perf_counter() - began_s
+        reasons = Counter(item.reason for item in rejected)
+        self._metrics.batch(taken_s, len(records) - reasons["poison"], reasons)
+        log_batch(log, taken_s, chunks, documents=len(documents), rejected=dict(reasons))
+
+    def _decode(self, chunks: Sequence[Chunk]) -> Decoded:
         records: list[Message] = []
         documents: list[Document] = []
         rejected: list[Rejected] = []

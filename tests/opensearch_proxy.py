@@ -23,13 +23,15 @@ def answer(status, error_type="", reason="", *, content_type="application/json")
 
 
 DROP = "close the connection without an answer"
+MEETING_S = 10
 
 
 class Proxy:
     """Forwards to OpenSearch, except for bulk requests while `script` holds something for them.
 
     Attributes:
-        script: what the next bulk requests get, in order: an `answer(...)` or `DROP`.
+        script: what the next bulk requests get, in order: an `answer(...)`, `DROP`, or a `threading.Barrier` at which
+            requests wait for each other before they are forwarded.
         bulks: bodies of the bulk requests that arrived, in order.
         max_body: bulk bodies over this size (bytes) are answered with 413.
         authorization: the header that every request must have; others are answered with 401. None: no login.
@@ -99,6 +101,9 @@ class _Handler(BaseHTTPRequestHandler):
             step = answer(401, "security_exception", "missing authentication credentials")
         if step == DROP:
             return
+        if isinstance(step, threading.Barrier):
+            step.wait(MEETING_S)
+            step = None
         status, content_type, content = step or self._forward(body)
         self.send_response(status)
         self.send_header("content-type", content_type)

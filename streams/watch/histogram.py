@@ -7,9 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import HistogramMetricFamily
 from prometheus_client.registry import Collector
+
+Float64 = NDArray[np.float64]
 
 LATENCY_S: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0,
@@ -45,6 +48,7 @@ class Histogram(Collector):
     ) -> None:
         self._name, self._documentation = name, documentation
         self._bounds = tuple(bounds)
+        self._edges = np.array(bounds, np.float64)
         self._label = label
         self._counts = {value: [0] * (len(bounds) + 1) for value in values}
         self._sums = dict.fromkeys(values, 0.0)
@@ -55,16 +59,16 @@ class Histogram(Collector):
         self._counts[label][bisect_left(self._bounds, value)] += 1
         self._sums[label] += value
 
-    def observe_all(self, values: Sequence[float]) -> None:
-        """Count many values, of a histogram without a label."""
-        counts, bounds = self._counts[""], self._bounds
+    def observe_all(self, values: Float64) -> None:
+        """Count many values, of a histogram without a label; shape (n,)."""
+        counts = self._counts[""]
         if len(values) < _MANY:
-            for value in values:
-                counts[bisect_left(bounds, value)] += 1
+            for value in values.tolist():
+                counts[bisect_left(self._bounds, value)] += 1
         else:
-            found = np.bincount(np.searchsorted(bounds, values), minlength=len(counts)).tolist()
+            found = np.bincount(self._edges.searchsorted(values), minlength=len(counts)).tolist()
             counts[:] = [before + more for before, more in zip(counts, found, strict=True)]
-        self._sums[""] += sum(values)
+        self._sums[""] += float(values.sum())
 
     def observe_each(self, values: Mapping[str, float]) -> None:
         """Count one value for each of some values of the label."""

@@ -19,7 +19,7 @@ from features.tiles import Tiles
 from scoring.outcome import Outcome
 from sinks.deadletter import Reason
 from streams.intake import Intake
-from streams.watch.histogram import LATENCY_S, SIZES, Histogram
+from streams.watch.histogram import LATENCY_S, SIZES, Float64, Histogram
 from streams.watch.stages import INDEX_STAGES, SCORE_STAGES, Stages
 
 _VERDICTS: Final = ("approve", "review", "block")
@@ -42,11 +42,11 @@ class RoleMetrics:
         )
         self.partitions = Gauge("fraud_partitions_assigned", "partitions of this process", registry=registry)
 
-    def batch(self, ages_s: Sequence[float], seconds: float) -> None:
+    def batch(self, ages_s: Float64, seconds: float) -> None:
         """A batch is durable.
 
         Args:
-            ages_s: seconds since the broker took each of its records.
+            ages_s: seconds since the broker took each of its records; shape (n,).
             seconds: since it was taken in hand.
         """
         self._batches.inc()
@@ -113,7 +113,7 @@ class ScoreMetrics:
         duplicates = conflicts = late = beyond = skewed = 0
         decisions = [outcome.fraud for outcome in outcomes]
         verdicts = Counts(fraud.outcome for fraud in decisions)
-        latencies_s = [max(fraud.latency_ms, 0) / 1000 for fraud in decisions]
+        latencies_s = np.maximum([fraud.latency_ms for fraud in decisions], 0) / 1000
         for fraud in decisions:
             duplicates += fraud.duplicate is not UNSET
             conflicts += fraud.conflict is not UNSET

@@ -87,7 +87,9 @@ def by_polars(when: str, frame: pl.DataFrame) -> list[bool | None]:
 def test_a_condition_means_what_it_means_to_another_database(when, table):
     frame = frame_of(table)
 
-    expected = [row[0] for row in duckdb.sql(f"SELECT ({when}) FROM frame").fetchall()]
+    with duckdb.connect() as other:
+        other.register("table_of_rows", frame.to_arrow())
+        expected = [row[0] for row in other.execute(f"SELECT ({when}) FROM table_of_rows").fetchall()]
     assert by_polars(when, frame) == expected, when
 
 

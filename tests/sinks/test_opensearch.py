@@ -183,15 +183,31 @@ def test_where_the_last_is_refused_the_one_before_stays(ready, prefix):
 
 def test_requests_are_bounded_by_count(ready, proxy, prefix):
     assert write(connect(proxy.url), prefix, [document(prefix, number) for number in range(25)], max_documents=10) == []
-    assert [body.count(b"\n") // 2 for body in proxy.bulks] == [10, 10, 5]
+    assert sorted(body.count(b"\n") // 2 for body in proxy.bulks) == [5, 10, 10]
     assert len(stored(ready, prefix)) == 25
 
 
 def test_requests_are_bounded_by_bytes_and_a_larger_document_travels_alone(ready, proxy, prefix):
     documents = [document(prefix, number, note="x" * size) for number, size in enumerate((400, 400, 5000, 400))]
     assert write(connect(proxy.url), prefix, documents, max_bytes=2000) == []
-    assert [body.count(b"\n") // 2 for body in proxy.bulks] == [2, 1, 1]
+    assert sorted(body.count(b"\n") // 2 for body in proxy.bulks) == [1, 1, 2]
     assert len(stored(ready, prefix)) == 4
+
+
+def test_two_requests_are_under_way_at_once(ready, proxy, prefix):
+    meeting = threading.Barrier(2)
+    proxy.script.extend([meeting, meeting])
+    assert write(connect(proxy.url), prefix, [document(prefix, number) for number in range(20)], max_documents=10) == []
+    assert not meeting.broken
+    assert len(proxy.bulks) == 2
+    assert len(stored(ready, prefix)) == 20
+
+
+def test_the_refusals_of_requests_under_way_at_once_keep_their_order(ready, prefix):
+    documents = [scored(prefix, number, 99_999 if number % 3 == 0 else 1) for number in range(12)]
+    refusals = write(ready, prefix, documents, max_documents=2)
+    assert [refusal.position for refusal in refusals] == [0, 3, 6, 9]
+    assert len(stored(ready, prefix)) == 8
 
 
 def test_a_refused_document_is_named_without_its_values(ready, prefix):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +11,8 @@ from faust.types import TP
 
 from features.errors import BatchRevoked
 from streams.delivery import BatchConsumer
-from streams.role import Chunk
+from streams.role import Chunk, Turn
+from streams.turns import InHand
 
 
 class Queue(list[Any]):
@@ -60,16 +60,14 @@ def taking(loop: asyncio.AbstractEventLoop) -> BatchConsumer:
     consumer = a_consumer({}, [])
     consumer.topic, consumer.loop = "t", loop
     consumer.app.monitor = SimpleNamespace(stream_inbound_time={})
-    consumer._in_hand, consumer._unacked_messages = deque(), set()
+    consumer._in_hand, consumer._unacked_messages = InHand(), set()
     consumer._committed_offset, consumer._waiting_for_ack = {}, None
     consumer._draining = consumer._abandoned = False
     consumer._should_stop = lambda: True
-    consumer._idle, consumer._settled = asyncio.Event(), asyncio.Event()
-    consumer._settled.set()
     return consumer
 
 
-async def take(consumer: BatchConsumer, offset: int) -> list[Chunk]:
+async def take(consumer: BatchConsumer, offset: int) -> tuple[list[Chunk], Turn]:
     queue: asyncio.Queue[Any] = asyncio.Queue()
     queue.put_nowait((consumer._generation, Chunk("t", 0, [Record(offset)], 1)))
     return await consumer.next_batch(SimpleNamespace(channel=queue), 500)
@@ -83,41 +81,46 @@ async def settle() -> None:
 def test_a_batch_has_its_turn_once_the_offsets_of_the_one_before_are_committed() -> None:
     async def work() -> None:
         consumer = taking(asyncio.get_running_loop())
-        first = await take(consumer, 7)
-        await consumer.turn()()  # nothing is before it
-        await take(consumer, 8)
-        turn = asyncio.ensure_future(consumer.turn()())
+        first, at_once = await take(consumer, 7)
+        await at_once()  # nothing is before it
+        _, second_turn = await take(consumer, 8)
+        second = asyncio.ensure_future(second_turn())
         await settle()
-        assert not turn.done(), "the one before is not published"
+        assert not second.done(), "the one before is not published"
         consumer.done(first)
         assert consumer._poller.offsets == [{0: 8}]
         await settle()
-        assert not turn.done(), "its offsets are not committed"
+        assert not second.done(), "its offsets are not committed"
         consumer.on_settled()
+        _, third_turn = await take(consumer, 9)  # taken ahead
         await settle()
-        assert turn.done()
-        turn.result()
-        assert not consumer._idle.is_set(), "the second is in hand"
+        assert second.done()
+        second.result()
+        third = asyncio.ensure_future(third_turn())
+        await settle()
+        assert not third.done(), "the second is in hand"
+        assert not consumer._in_hand.idle.is_set()
 
     asyncio.run(work())
 
 
-def test_a_batch_whose_partitions_go_before_its_turn_is_dropped() -> None:
+def test_batches_whose_partitions_go_before_their_turn_are_dropped() -> None:
     async def work() -> None:
         consumer = taking(asyncio.get_running_loop())
-        first = await take(consumer, 7)
-        await take(consumer, 8)
-        turn = asyncio.ensure_future(consumer.turn()())
+        first, _ = await take(consumer, 7)
+        later = [(await take(consumer, offset))[1] for offset in (8, 9)]
+        turns = [asyncio.ensure_future(turn()) for turn in later]
         await settle()
         consumer._abandoned = True  # there is no app that could end the assignment
         consumer.on_revoked(frozenset({0}), lost=False)
         await settle()
-        with pytest.raises(BatchRevoked):
-            turn.result()
-        consumer.dropped()
+        for turn in turns:
+            with pytest.raises(BatchRevoked):
+                turn.result()
+            consumer.dropped()
         assert len(consumer._unacked_messages) == 1, "the first is still in hand"
         consumer.done(first)
-        assert consumer._idle.is_set()
+        assert consumer._in_hand.idle.is_set()
         assert not consumer._unacked_messages
 
     asyncio.run(work())

@@ -81,6 +81,10 @@ def handler_of(settings, on_rejected):
     )
 
 
+async def never(_):
+    raise AssertionError
+
+
 def indexed(settings, *batches):
     """Run the role over batches of chunks; what it rejected."""
     taken = []
@@ -93,7 +97,7 @@ def indexed(settings, *batches):
         await handler.start()
         await handler.assigned({0: None})
         for batch in batches:
-            await handler.process(batch, at_once)
+            await (await handler.process(batch, at_once))
         await handler.stop()
 
     asyncio.run(run())
@@ -126,6 +130,26 @@ def test_a_replay_and_a_copy_change_no_count(settings, prefix, opensearch_client
     assert documents["tok_a:tx-0"]["fraud"]["duplicate"] is True
 
 
+def test_a_batch_is_written_after_its_turn(servers, prefix, opensearch_client):
+    async def run(proxy):
+        async def turn():
+            turns.append(len(proxy.bulks))
+
+        handler = handler_of(make_settings(proxy.url, prefix), never)
+        await handler.start()
+        rest = await handler.process([chunk([outcome(0)])], turn)
+        turns.append(len(proxy.bulks))
+        await rest
+        turns.append(len(proxy.bulks))
+        await handler.stop()
+
+    turns = []
+    with Proxy(servers.env()["FRAUD_OPENSEARCH_URL"]) as proxy:
+        asyncio.run(run(proxy))
+    assert turns == [0, 0, 1]
+    assert len(stored(opensearch_client, prefix)) == 1
+
+
 def test_rejected_records_are_handed_over_and_the_others_stored(settings, prefix, opensearch_client):
     values = [outcome(0), b"garbage", outcome(1, score=99_999), None, b"{}", outcome(2)]
     with capture_logs() as logged:
@@ -156,7 +180,7 @@ def test_a_rejected_record_that_finds_no_place_ends_the_batch(settings):
         handler = handler_of(settings, refuse)
         await handler.start()
         try:
-            await handler.process([chunk([b"garbage"])], at_once)
+            await (await handler.process([chunk([b"garbage"])], at_once))
         finally:
             await handler.stop()
 
@@ -208,11 +232,8 @@ def test_an_outage_can_be_cancelled(servers, prefix):
         await handler.start()
         proxy.stop()
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(handler.process([chunk([outcome(0)])], at_once), 1)
+            await asyncio.wait_for(await handler.process([chunk([outcome(0)])], at_once), 1)
         await handler.stop()
-
-    async def never(_):
-        raise AssertionError
 
     with Proxy(servers.env()["FRAUD_OPENSEARCH_URL"]) as proxy:
         asyncio.run(run(proxy))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import msgspec
+import numpy as np
 import pytest
 from msgspec import UNSET
 from prometheus_client import CollectorRegistry
@@ -161,7 +162,7 @@ def test_many_values_are_counted_as_one_by_one(registry):
     measured = [0.125, 1.0, 3.0, 70.0, 2.0, 2.0] * 20  # so many that they are counted as columns
     for value in measured:
         one.observe(value)
-    many.observe_all(measured)
+    many.observe_all(np.array(measured))
     for suffix, labels in (("_sum", {}), ("_count", {}), *(("_bucket", {"le": b}) for b in ("1.0", "2.0", "+Inf"))):
         assert registry.get_sample_value(f"one{suffix}", labels) == registry.get_sample_value(f"many{suffix}", labels)
 

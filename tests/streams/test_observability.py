@@ -93,7 +93,7 @@ def test_a_mixed_batch_is_seen_in_metrics_and_log(roles) -> None:
     assert seen["fraud_dead_letters_total{reason=not_json}"] == 1
     assert seen["fraud_reversals_total{kind=applied}"] == 1
     batches = seen["fraud_batches_total"]
-    stages = ("deliver", "decode", "read", "apply", "decide", "commit", "encode", "publish")
+    stages = ("deliver", "decode", "read", "apply", "decide", "turn", "commit", "encode", "publish")
     assert {stage: seen[f"fraud_stage_seconds_count{{stage={stage}}}"] for stage in stages} == dict.fromkeys(
         stages, batches
     )
