@@ -14,7 +14,7 @@ from __future__ import annotations
 import base64
 import hmac
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import Final
 
@@ -182,26 +182,6 @@ def _scrubbed_run(run: str) -> str:
 def scrub_bytes(raw: bytes, own: Iterable[str] = ()) -> bytes:
     """`scrub` for bytes of any encoding that writes digits as ASCII; the length stays."""
     return scrub(raw.decode(errors="surrogateescape"), own).encode(errors="surrogateescape")
-
-
-def scrub_event(_logger: object, _method: str, event: Mapping[str, object]) -> dict[str, object]:
-    """A structlog processor: no card number in any value of a log line. Put it after those that format exceptions."""
-    return {name: _scrub_value(value) for name, value in event.items()}
-
-
-def _scrub_value(value: object) -> object:
-    if isinstance(value, str):
-        return scrub(value)
-    if isinstance(value, bytes):
-        return scrub_bytes(value)
-    if isinstance(value, int) and 10 ** (MIN_DIGITS - 1) <= value < 10**_MAX_DIGITS:
-        text = scrub(str(value))
-        return value if text == str(value) else text
-    if isinstance(value, Mapping):
-        return {_scrub_value(name): _scrub_value(item) for name, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_scrub_value(item) for item in value]
-    return value
 
 
 def edge_spans(digits: str, places: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:

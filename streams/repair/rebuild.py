@@ -60,6 +60,10 @@ class Source(msgspec.Struct, frozen=True):
         """
         return 2 * self.retention_ms + self.clock_skew_ms
 
+    def refused(self, since_ms: int) -> Refused:
+        """Records from then on that were dead-lettered for a reason outside of them; blocks."""
+        return refused_since(self.kafka, self.dead_letters, self.topic, since_ms - _DLQ_MARGIN_MS)
+
 
 class Tally(msgspec.Struct):
     """What a rebuild did.
@@ -179,7 +183,7 @@ class Rebuilder:
             span, since_ms = await reader.run(lambda: self._span(reader, partition, applied, end))
             if not len(span):
                 return Tally()
-            refused = await reader.run(lambda: self._refused(since_ms))
+            refused = await reader.run(lambda: self._source.refused(since_ms))
             return await self._replay(reader, span, refused, progress)
 
     def _span(self, reader: TopicReader, partition: int, applied: int | None, end: int) -> tuple[Span, int]:
@@ -201,10 +205,6 @@ class Rebuilder:
             start = min(reader.offset_at(partition, newest_ms - self._source.reach_ms), end)
         since_ms = _timestamp_ms(reader, partition, start) or 0
         return Span(partition, start, end), since_ms
-
-    def _refused(self, since_ms: int) -> Refused:
-        source = self._source
-        return refused_since(source.kafka, source.dead_letters, source.topic, since_ms - _DLQ_MARGIN_MS)
 
     async def _replay(self, reader: TopicReader, span: Span, refused: Refused, progress: Progress) -> Tally:
         partition = span.partition

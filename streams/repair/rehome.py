@@ -24,13 +24,12 @@ from streams.repair.copies import Copies
 from streams.repair.homes import Homes, HomesNote
 from streams.repair.merge import Merge
 from streams.repair.rebuild import Source, Tally, apply_or_pass_over, say_done
-from streams.repair.refused import Refused, is_refused, refused_since
+from streams.repair.refused import Refused, is_refused
 from streams.repair.topic_reader import Span, TopicReader, in_thread, reading
 
 log = structlog.get_logger(__name__)
 
 _BEING_BUILT: Final = 0
-_DLQ_MARGIN_MS: Final = 3_600_000
 
 Show = Callable[[int, int | None], None]
 
@@ -124,8 +123,7 @@ class Rehomer:
 
     def refused(self, since_ms: int) -> Refused:
         """Records that were dead-lettered for a reason outside of them; blocks."""
-        source = self._source
-        return refused_since(source.kafka, source.dead_letters, source.topic, since_ms - _DLQ_MARGIN_MS)
+        return self._source.refused(since_ms)
 
     def arrived(self, message: Message, copies: Copies, refused: Refused) -> Incoming | None:
         """The record as its home takes it; None where it does not count where it lies."""

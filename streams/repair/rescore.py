@@ -20,7 +20,7 @@ from streams.repair.comparison import DEADLINE, Body, Difference, differences, i
 from streams.repair.homes import Homes
 from streams.repair.published import Published
 from streams.repair.rebuild import Source
-from streams.repair.refused import Refused, is_refused, refused_since
+from streams.repair.refused import Refused, is_refused
 from streams.repair.topic_reader import Span, TopicReader, reading
 from streams.role import Chunk
 
@@ -163,7 +163,7 @@ class Rescorer:
 
     def refused(self, since_ms: int) -> Refused:
         """Records that were dead-lettered for a reason outside of them; blocks."""
-        return refused_since(self._source.kafka, self._source.dead_letters, self._source.topic, since_ms - _HOUR_MS)
+        return self._source.refused(since_ms)
 
     async def warm_up(self, messages: list[Message], refused: Refused) -> None:
         """Apply records that come before the range."""

@@ -239,14 +239,6 @@ def test_hostile_text_is_scrubbed_in_bounded_time(text):
     assert time.process_time() - started < 3
 
 
-def test_log_lines_are_scrubbed():
-    event = {"event": f"card {VISA}", "n": int(VISA), "raw": VISA.encode(), "list": [VISA, 7], "map": {VISA: None}}
-    line = pan.scrub_event(None, "info", event)
-    assert VISA not in repr(line)
-    harmless = {"offset": 12, "ts_ms": 1700000000000, "ok": True, "huge": 10**5000, "none": None}
-    assert pan.scrub_event(None, "info", harmless) == harmless
-
-
 spelt = st.builds(
     lambda digits, gaps: "".join(digit + gap for digit, gap in zip(digits, gaps, strict=False)),
     st.sampled_from([VISA, AMEX, DINERS, LONG, "5555555555554444", "4242424242424242"]),
