@@ -11,6 +11,7 @@ import typer
 from features.errors import FraudstreamError
 from features.pan import scrub
 from fraudstream import (
+    commands_alert,
     commands_dlq,
     commands_lists,
     commands_model,
@@ -59,6 +60,7 @@ def _fraudstream(
 
 commands_stack.register(app)
 commands_roles.register(app)
+commands_alert.register(app)
 commands_model.register(app)
 commands_rules.register(app)
 commands_thresholds.register(app)

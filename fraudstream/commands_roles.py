@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -76,7 +77,7 @@ def score() -> None:
 
     Example: FRAUD_MODEL=model fraudstream score
     """
-    _run("score")
+    run("score", logged_settings())
 
 
 def index() -> None:
@@ -86,7 +87,7 @@ def index() -> None:
 
     Example: fraudstream index
     """
-    _run("index")
+    run("index", logged_settings())
 
 
 def config() -> None:
@@ -101,8 +102,8 @@ def config() -> None:
         typer.echo(line)
 
 
-def _run(role: Literal["score", "index"]) -> None:
-    settings = logged_settings()
+def run(role: Literal["score", "index", "alert"], settings: Settings) -> NoReturn:
+    """Run a role, and end as it does."""
     # XGBoost takes scikit-learn along wherever it is installed: half of a role's start, and no role needs it.
     sys.modules.setdefault("sklearn", None)  # type: ignore[arg-type]  # what Python itself reads as "not there"
     from streams.app import run_role
@@ -110,8 +111,8 @@ def _run(role: Literal["score", "index"]) -> None:
     raise typer.Exit(run_role(role, settings))
 
 
-def logged_settings() -> Settings:
-    """The settings in force, and logging set up as they say."""
+def logged_settings(more_secrets: Iterable[str] = ()) -> Settings:
+    """The settings in force, and logging set up as they say; `more_secrets` stand in no line either."""
     from pydantic import SecretStr
 
     from fraudstream.logs import configure_logging
@@ -122,5 +123,5 @@ def logged_settings() -> Settings:
     secrets = [
         value.get_secret_value() for name, value in settings if isinstance(value, SecretStr) and "url" not in name
     ]
-    configure_logging(settings.log_level, [part for secret in secrets for part in secret.split(",")])
+    configure_logging(settings.log_level, [*more_secrets, *(part for secret in secrets for part in secret.split(","))])
     return settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -20,6 +21,9 @@ from features.windows import WEEK_MS
 from scoring.model import Model
 from sinks.deadletter import dead_letter
 from sinks.publisher import Publisher, Record
+from streams.alert.desk import Desk
+from streams.alert.role import AlertHandler, make_senders
+from streams.alert.spool import Spool
 from streams.cards import CardState
 from streams.decisions import NO_RULES, Decisions, Limits
 from streams.index import IndexHandler, Rejected
@@ -33,9 +37,9 @@ from streams.score import ScoreHandler
 from streams.scorer import Scorer
 from streams.settings import Settings
 from streams.watch.health import Health
-from streams.watch.metrics import IndexMetrics, ScoreMetrics, build_info
+from streams.watch.metrics import AlertMetrics, IndexMetrics, ScoreMetrics, build_info
 
-Role = Literal["score", "index"]
+Role = Literal["score", "index", "alert"]
 
 TRANSACTIONS: Final = "transactions"
 PROCESSED: Final = "processed_transactions"
@@ -45,12 +49,12 @@ _REDIS_TIMEOUT_S: Final = 5.0
 # How long Redis may take before a batch is scored without it, where no deadline is set and the policy is to degrade.
 _PATIENCE_S: Final = 1.0
 
-SOURCES: Final[dict[Role, str]] = {"score": TRANSACTIONS, "index": PROCESSED}
+SOURCES: Final[dict[Role, str]] = {"score": TRANSACTIONS, "index": PROCESSED, "alert": PROCESSED}
 
 
 def make_handler(role: Role, settings: Settings, health: Health) -> Handler:
     """The handler of a role; raises FraudstreamError where a setting or the model cannot be used."""
-    makers: dict[Role, Callable[[Settings, Health], Handler]] = {"score": _score, "index": _index}
+    makers: dict[Role, Callable[[Settings, Health], Handler]] = {"score": _score, "index": _index, "alert": _alert}
     return makers[role](settings, health)
 
 
@@ -163,7 +167,7 @@ def _score(settings: Settings, health: Health) -> Handler:
         decisions=Decisions(model, limits_of(settings), source),
         sink=settings.topic(PROCESSED),
         degrades=degrades,
-        now_ms=_now_ms,
+        now_ms=now_ms,
         metrics=metrics,
     )
     return ScoreHandler(
@@ -185,7 +189,22 @@ def _index(settings: Settings, health: Health) -> Handler:
         await publisher.publish([_rejected(topic, item) for item in items])
 
     return IndexHandler(
-        settings, on_rejected, _now_ms, metrics=IndexMetrics(health.registry), outage=health.outages["opensearch"]
+        settings, on_rejected, now_ms, metrics=IndexMetrics(health.registry), outage=health.outages["opensearch"]
+    )
+
+
+def _alert(settings: Settings, health: Health) -> Handler:
+    from streams.alert.load import load_plan  # noqa: PLC0415 - Apprise is heavy, and no other role needs it
+
+    plan = load_plan(Path(settings.alerts), os.environ)
+    _build_info(health)
+    return AlertHandler(
+        plan,
+        make_senders(plan, dry_run=settings.alerts_dry_run),
+        Desk(Spool(Path(settings.alerts_dir), plan), health.outages["spool"]),
+        now_ms,
+        metrics=AlertMetrics(health.registry, list(plan.channels)),
+        startup_wait_s=settings.startup_wait_s,
     )
 
 
@@ -215,5 +234,6 @@ def _rejected(topic: str, item: Rejected) -> Record:
     return Record(topic, None, value, [("reason", item.reason.encode())])
 
 
-def _now_ms() -> int:
+def now_ms() -> int:
+    """The clock of the roles, epoch milliseconds."""
     return time.time_ns() // 1_000_000

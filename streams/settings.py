@@ -48,6 +48,12 @@ class Settings(BaseSettings):
     model: str = Field("model", min_length=1, description="model folder")
     rules: str = Field("", description="rules file or folder; empty: the model alone decides")
 
+    alerts: str = Field("alerts.yaml", min_length=1, description="file of alert channels and routes")
+    alerts_dir: str = Field(
+        "alerts", min_length=1, description="folder of alerts that are not delivered yet, and of those given up"
+    )
+    alerts_dry_run: bool = Field(False, description="log alerts instead of sending them")  # noqa: FBT003 - a default
+
     pan_key: SecretStr = Field(
         SecretStr(""),
         description="key of the card-number tokens, at least 32 bytes; without it such records are refused",

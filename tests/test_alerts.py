@@ -8,11 +8,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from streams.watch.health import Health
-from streams.watch.metrics import IndexMetrics, ScoreMetrics, build_info
+from streams.watch.metrics import AlertMetrics, IndexMetrics, ScoreMetrics, build_info
 from tests.alerts import ROOT, alerts, grouped, uses
 
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 ALERTS = alerts()
+
+MADE = {"score": ScoreMetrics, "index": IndexMetrics, "alert": lambda registry: AlertMetrics(registry, ["desk"])}
 
 each_alert = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
 
@@ -25,7 +27,7 @@ def section(name: str) -> str:
 def served() -> dict[str, set[str]]:
     """Every sample of the roles: name -> names of its labels."""
     found: dict[str, set[str]] = {"up": set()}
-    for role, make in (("score", ScoreMetrics), ("index", IndexMetrics)):
+    for role, make in MADE.items():
         health = Health(role)
         make(health.registry)
         build_info(health.registry, role=role, version="1", model="m", ruleset="r", feature_set="f")
@@ -84,7 +86,7 @@ def test_metrics_that_the_runbook_names_exist():
 
 
 def test_every_label_has_few_fixed_values():
-    for role, make in (("score", ScoreMetrics), ("index", IndexMetrics)):
+    for role, make in MADE.items():
         health = Health(role)
         make(health.registry)
         for family in health.registry.collect():

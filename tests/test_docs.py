@@ -20,7 +20,7 @@ from sinks.deadletter import DeadLetter, Reason
 from sinks.topics import topic_configs
 from streams.settings import PREFIX, Settings
 from streams.watch.health import Health
-from streams.watch.metrics import IndexMetrics, ScoreMetrics, build_info
+from streams.watch.metrics import AlertMetrics, IndexMetrics, ScoreMetrics, build_info
 from streams.watch.observed import State
 from streams.watch.stages import INDEX_STAGES, SCORE_STAGES
 
@@ -172,9 +172,10 @@ def test_every_exit_code_has_its_row():
 
 
 def test_the_metrics_are_those_of_the_code():
-    roles = [Health("score"), Health("index")]
+    roles = [Health("score"), Health("index"), Health("alert")]
     ScoreMetrics(roles[0].registry)
     IndexMetrics(roles[1].registry)
+    AlertMetrics(roles[2].registry, ["desk"])
     build_info(roles[0].registry, role="score", version="", model="", ruleset="", feature_set="")
     families = [family for role in roles for family in role.registry.collect() if family.name.startswith("fraud_")]
     served = {f"{family.name}{'_total' * (family.type == 'counter')}" for family in families}

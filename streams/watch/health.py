@@ -34,8 +34,9 @@ VARIABLES: Final = {
     "kafka": "FRAUD_KAFKA_BOOTSTRAP",
     "redis": "FRAUD_REDIS_URL",
     "opensearch": "FRAUD_OPENSEARCH_URL",
+    "spool": "FRAUD_ALERTS_DIR",
 }
-_NEEDS: Final = {"score": ("kafka", "redis"), "index": ("kafka", "opensearch")}
+_NEEDS: Final = {"score": ("kafka", "redis"), "index": ("kafka", "opensearch"), "alert": ("kafka", "spool")}
 
 
 class Health:

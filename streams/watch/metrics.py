@@ -28,6 +28,9 @@ OTHER: Final = "other"
 DEGRADED: Final = ("store_away", "deadline", OTHER)
 """Why an outcome is `degraded`, as far as it is told apart here."""
 
+ALERT_RESULTS: Final = ("queued", "sent", "throttled", "digested", "repeated", "given_up")
+"""What becomes of an alert; one in a digest is counted as queued, digested and sent."""
+
 
 class RoleMetrics:
     """Counters that every role has."""
@@ -155,6 +158,62 @@ class IndexMetrics:
         """Count a batch: how many are stored, and how many became dead letters, by reason; and its stages."""
         self.stages.done(taken_s)
         self._documents.inc(stored)
+        for reason, count in rejected.items():
+            self._rejected[reason].inc(count)
+
+
+class AlertMetrics:
+    """Counters of the `alert` role.
+
+    Args:
+        registry: where they are collected.
+        channels: names, as the routes file has them.
+
+    Attributes:
+        stages: its stop watch.
+    """
+
+    def __init__(self, registry: CollectorRegistry, channels: Sequence[str]) -> None:
+        self.stages = Stages(registry, INDEX_STAGES)
+        alerts = Counter("fraud_alerts", "alerts by what became of them", ["channel", "result"], registry=registry)
+        self._alerts = {(name, result): alerts.labels(name, result) for name in channels for result in ALERT_RESULTS}
+        self._failed = _labelled(
+            "fraud_alert_attempts_failed", "attempts that a channel did not take", "channel", channels, registry
+        )
+        waiting = Gauge("fraud_alerts_waiting", "alerts not delivered yet", ["channel"], registry=registry)
+        self._waiting = {name: waiting.labels(name) for name in channels}
+        away = Gauge("fraud_alert_channel_away", "1 while a channel fails", ["channel"], registry=registry)
+        self._away = {name: away.labels(name) for name in channels}
+        self._rejected = _labelled(
+            "fraud_alert_outcomes_rejected", "records that are no outcomes", "reason", get_args(Reason), registry
+        )
+        self._stale = Counter("fraud_alert_outcomes_stale", "outcomes too old to be told", registry=registry)
+
+    def put(self, results: Mapping[tuple[str, str], int]) -> None:
+        """Alerts were taken in: how many of each channel became what."""
+        for (channel, result), count in results.items():
+            self.count(channel, result, count)
+
+    def count(self, channel: str, result: str, alerts: int) -> None:
+        """Count alerts of a channel."""
+        self._alerts[channel, result].inc(alerts)
+
+    def waits(self, channel: str, alerts: Callable[[], float]) -> None:
+        """Who is to be asked how many alerts of a channel are not delivered yet."""
+        self._waiting[channel].set_function(alerts)
+
+    def attempt_failed(self, channel: str) -> None:
+        """A channel did not take a message."""
+        self._failed[channel].inc()
+
+    def away(self, channel: str, *, away: bool) -> None:
+        """A channel fails, or is back."""
+        self._away[channel].set(away)
+
+    def batch(self, taken_s: Mapping[str, float], rejected: Mapping[str, int], stale: int) -> None:
+        """Count a batch: records that are no outcomes, by reason; those that are too old; and its stages."""
+        self.stages.done(taken_s)
+        self._stale.inc(stale)
         for reason, count in rejected.items():
             self._rejected[reason].inc(count)
 
