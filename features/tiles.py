@@ -15,12 +15,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from features.runs import extremes
+
 Int64 = NDArray[np.int64]
 
 WORDS: Final = 5
 # Earlier than any time a record can have: nothing of such a card was folded.
 NEVER_FOLDED: Final = -(1 << 62)
-_PAIRS_AT_ONCE: Final = 2_000_000
+# Times are below 2**48 ms: with a card's rank above them one sorted column serves many cards.
+_RANK_SHIFT: Final = 48
 
 
 class Tiles(msgspec.Struct, frozen=True):
@@ -72,27 +75,35 @@ def tiles_in(tiles: Tiles, card: Int64, begin_ms: Int64, end_ms: Int64) -> tuple
         Count, sum and largest amount; each of shape (q,), 0 where there is nothing.
     """
     answers = np.zeros((3, len(card)), np.int64)
-    sizes = np.diff(tiles.start)[card]
-    asked = np.flatnonzero(sizes)
-    for at in np.split(asked, np.flatnonzero(np.diff(np.cumsum(sizes[asked]) // _PAIRS_AT_ONCE)) + 1):
-        if len(at):
-            answers[:, at] = _between(tiles, tiles.start[card[at]], sizes[at], begin_ms[at], end_ms[at])
+    ranks = np.arange(len(tiles.start) - 1).repeat(np.diff(tiles.start)) << _RANK_SHIFT
+    # In order of time: those that a window overlaps are a run, and only its two ends may be cut.
+    first = (tiles.table[:, 1] + ranks).searchsorted((card << _RANK_SHIFT) + begin_ms)
+    last = (tiles.table[:, 0] + ranks).searchsorted((card << _RANK_SHIFT) + end_ms, "right") - 1
+    if len(at := ((first <= last) & (begin_ms <= end_ms)).nonzero()[0]):
+        answers[:, at] = _between(tiles.table, first[at], last[at], begin_ms[at], end_ms[at])
     return answers[0], answers[1], answers[2]
 
 
-def _between(tiles: Tiles, start: Int64, sizes: Int64, begin_ms: Int64, end_ms: Int64) -> Int64:
-    """The answers of queries that each look at `sizes` tiles from `start` on; shape (3, q)."""
-    offsets = np.concatenate(([0], np.cumsum(sizes)[:-1]))
-    query = np.repeat(np.arange(len(sizes)), sizes)
-    tile = np.arange(sizes.sum()) - offsets[query] + start[query]
-    first_ms, last_ms, count, total, amount = tiles.table[tile].T
-    inside = _count_inside(first_ms, last_ms, count, begin_ms[query], end_ms[query])
+def _between(table: Int64, first: Int64, last: Int64, begin_ms: Int64, end_ms: Int64) -> Int64:
+    """The answers of queries that overlap the tiles `first..last`; shape (3, q)."""
+    # Sums wrap around and so do their differences: exact while a window's own sum fits in 63 bits.
+    counts, totals = (np.append(0, table[:, column].cumsum()) for column in (2, 3))
+    one, whole = first == last, np.minimum(first + 1, last)
+    left, right = (_of_end(table, tile, begin_ms, end_ms) for tile in (first, last))
+    right[:, one] = 0
+    largest = extremes(np.maximum, table[:, 4].copy(), whole, last, np.maximum(left[2], right[2]))
+    return np.stack(
+        (left[0] + right[0] + counts[last] - counts[whole], left[1] + right[1] + totals[last] - totals[whole], largest)
+    )
+
+
+def _of_end(table: Int64, tile: Int64, begin_ms: Int64, end_ms: Int64) -> Int64:
+    """What a tile, which may be cut, gives its query; shape (3, q)."""
+    first_ms, last_ms, count, total, amount = table[tile].T
+    inside = _count_inside(first_ms, last_ms, count, begin_ms, end_ms)
     # Split, so that the product stays within 64 bits.
     share = total // count * inside + total % count * inside // count
-    largest = np.where(inside > 0, amount, 0)
-    return np.stack(
-        (np.add.reduceat(inside, offsets), np.add.reduceat(share, offsets), np.maximum.reduceat(largest, offsets))
-    )
+    return np.stack((inside, share, np.where(inside > 0, amount, 0)))
 
 
 def _count_inside(first_ms: Int64, last_ms: Int64, count: Int64, begin_ms: Int64, end_ms: Int64) -> Int64:
