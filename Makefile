@@ -53,7 +53,7 @@ down: ## stop what `make up` left running
 	@[ ! -x $(BIN)/fraudstream ] || $(BIN)/fraudstream demo --stop
 
 # Three runs side by side, each with servers of its own: most of the time they wait for those, or for each other.
-LATER := tests/streams/test_[p-s]*.py
+LATER := tests/streams/test_[r-s]*.py
 test: install ## all tests, on real servers
 	@mkdir -p .test; \
 	$(BIN)/python -m pytest -m "not server" --durations=10 > .test/without-servers.log 2>&1 & without=$$!; \
