@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.alerts import alerts, uses
 from tests.streams.alert_records import KEY, alert, outcome
 from tests.streams.receivers import HttpReceiver
 from tests.streams.records import Sent, committed, ends, send, wait_acknowledged
@@ -77,6 +78,9 @@ def test_killed_again_and_again_nothing_is_lost(make_pipeline, receivers, tmp_pa
     status, report = role.get("/health")
     assert (status, '"state":"ready"' in report) == (200, True)
     metrics = role.get("/metrics")[1]
+    asked = {use.metric for alert in alerts() for use in uses(alert.expr) if use.metric.startswith("fraud_alert")}
+    assert asked
+    assert all(f"\n{name}{{" in metrics for name in asked)
     assert 'fraud_alerts_waiting{channel="dead"} 0.0' in metrics
     assert role.stop() == 0, role.log()
     assert committed(pipeline, "alert", TOPIC) == ends(pipeline, TOPIC)
