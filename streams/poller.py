@@ -173,10 +173,12 @@ class Poller(threading.Thread):
             self._gather(_POLL_S)
         if self._gathered:
             room = wanted - len(self._gathered)
-            messages, self._gathered = self._gathered, []
+            more = self._consumer.consume(room, 0) if room > 0 else []
+            # Only now: a rebalance that is served meanwhile forgets what was gathered before it.
+            messages, self._gathered = self._gathered + more, []
             # Before they are handed over: the agent may ask again at once.
             self._wanted = 0
-            if not self._deliver(messages + (self._consumer.consume(room, 0) if room > 0 else []), wanted):
+            if not self._deliver(messages, wanted):
                 self._wanted = wanted
 
     def _gather(self, wait_s: float) -> None:
