@@ -20,6 +20,7 @@ from features.settle import settled
 from features.store import Snapshot
 from scoring.model import Model
 from scoring.outcome import encode_outcome, outcome_headers
+from scoring.policy import Policy
 from scoring.reasons import explain
 from sinks.publisher import Record
 from streams.columns import Roster, batch_columns
@@ -65,7 +66,7 @@ class _Stages:
     def __init__(self, model: Model, cards: Cards) -> None:
         self._model, self._cards = model, cards
         self._stored = dict(zip(cards.names, cards.histories(), strict=True))
-        self._decoder, self._decisions = Decoder(None), Decisions(model, _LIMITS, "transactions")
+        self._decoder, self._decisions = Decoder(None), Decisions(Policy(model), _LIMITS, "transactions")
         self._metrics = ScoreMetrics(CollectorRegistry())
         self._now_ms = int(time.time() * 1000)
 

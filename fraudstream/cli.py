@@ -13,8 +13,10 @@ from features.pan import scrub
 from fraudstream import (
     commands_alert,
     commands_dlq,
+    commands_explain,
     commands_lists,
     commands_model,
+    commands_reload,
     commands_repair,
     commands_roles,
     commands_rules,
@@ -64,7 +66,9 @@ commands_alert.register(app)
 commands_model.register(app)
 commands_rules.register(app)
 commands_thresholds.register(app)
+commands_explain.register(app)
 commands_lists.register(app)
+commands_reload.register(app)
 commands_state.register(app)
 commands_repair.register(app)
 commands_dlq.register(app)

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from features.catalogue import FEATURE_SET, FEATURES
+from scoring.calibration import Calibration
 from scoring.report import Report
 
 MODEL_FILE: Final = "model.ubj"
@@ -94,6 +95,36 @@ class Split(msgspec.Struct, frozen=True):
     test: Period
 
 
+class InputColumn(msgspec.Struct, frozen=True):
+    """A column that a model takes beside the catalogue's.
+
+    Attributes:
+        name: of the column.
+        type: `numeric` or `categorical`.
+        levels: texts of a categorical one, by their codes; any other counts as missing.
+    """
+
+    name: str
+    type: str
+    levels: tuple[str, ...] = ()
+
+
+class Baseline(msgspec.Struct, frozen=True):
+    """The approved population, which reasons are measured against.
+
+    Attributes:
+        margin: mean log odds of the sample.
+        contributions: mean contribution of each feature, in the order of the columns.
+        rows: size of the sample.
+        approved: rows of the training part below the threshold for a review, which it was taken from.
+    """
+
+    margin: float
+    contributions: tuple[float, ...]
+    rows: int
+    approved: int
+
+
 class Manifest(msgspec.Struct, frozen=True):
     """What `manifest.json` holds.
 
@@ -111,6 +142,11 @@ class Manifest(msgspec.Struct, frozen=True):
         rounds: trees.
         parameters: of XGBoost.
         libraries: versions that the bytes of the model depend on.
+        baseline: what reasons are measured against; None: written before there was one, and then it is the mean of the
+            training rows.
+        calibration: maps what the trees say to probabilities; None: they are taken as they are.
+        inputs: columns beside the catalogue's. No transaction carries them, so a model that has any is for offline use.
+        split_by: `time`, or `column` where the data set says which row belongs to which part.
     """
 
     format: int
@@ -126,14 +162,29 @@ class Manifest(msgspec.Struct, frozen=True):
     rounds: int
     parameters: dict[str, int | float | str]
     libraries: dict[str, str]
+    baseline: Baseline | None = None
+    calibration: Calibration | None = None
+    inputs: tuple[InputColumn, ...] = ()
+    split_by: str = "time"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of all columns that the trees take, in order."""
+        return (*(one.name for one in self.features), *(one.name for one in self.inputs))
 
     @property
     def version(self) -> str:
-        """Name of everything that a decision depends on: trees, features and thresholds."""
+        """Name of all that decisions and reasons depend on: trees, features, thresholds, baseline, calibration."""
         limits = self.thresholds
         decisive = [self.model_sha256, self.feature_set, repr(limits.review), repr(limits.block)]
         if limits.costs is not None:
             decisive.append(msgspec.json.encode(limits.costs, order="sorted").decode())
+        if self.baseline is not None:
+            decisive.append(msgspec.json.encode(self.baseline).decode())
+        if self.calibration is not None:
+            decisive.append(msgspec.json.encode(self.calibration).decode())
+        if self.inputs:
+            decisive.append(msgspec.json.encode(self.inputs).decode())
         return f"xgb-{hashlib.sha256(':'.join(decisive).encode()).hexdigest()[:12]}"
 
     def encode(self) -> bytes:
@@ -146,8 +197,12 @@ def catalogue_columns() -> tuple[FeatureColumn, ...]:
     return tuple(FeatureColumn(feature.name, feature.dtype) for feature in FEATURES)
 
 
-def decode_manifest(raw: bytes) -> Manifest:
+def decode_manifest(raw: bytes, *, offline: bool = False) -> Manifest:
     """Read a manifest and see that it fits the catalogue.
+
+    Args:
+        raw: the file.
+        offline: the model need not be fit to serve: it may have further inputs.
 
     Raises:
         ValueError: with one sentence: not a manifest, of another format, or made for other features.
@@ -164,6 +219,12 @@ def decode_manifest(raw: bytes) -> Manifest:
         )
     if manifest.feature_set != FEATURE_SET:
         raise ValueError(f"the model was trained on feature set {manifest.feature_set}, the catalogue is {FEATURE_SET}")
+    if manifest.inputs and not offline:
+        names = ", ".join(one.name for one in manifest.inputs[:5]) + (", ..." if len(manifest.inputs) > 5 else "")
+        raise ValueError(
+            f"the model takes {len(manifest.inputs)} inputs that no transaction carries ({names}): it is for offline "
+            "use; for serving, train without inputs in the mapping"
+        )
     return manifest
 
 

@@ -28,6 +28,22 @@ class Source(msgspec.Struct, frozen=True, gc=False):
     offset: int
 
 
+class Shadow(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found beside the decision, without effect.
+
+    Attributes:
+        model: the other model: a challenger, or on a card that the challenger decides, the champion.
+        score, probability, outcome: what it says by itself, before rules.
+        rules: shadow rules that match.
+    """
+
+    model: str | UnsetType = UNSET
+    score: Annotated[int, Meta(ge=0, le=1000)] | UnsetType = UNSET
+    probability: Annotated[float, Meta(ge=0, le=1)] | UnsetType = UNSET
+    outcome: Verdict | UnsetType = UNSET
+    rules: tuple[str, ...] | UnsetType = UNSET
+
+
 class Fraud(msgspec.Struct, frozen=True, kw_only=True):
     """The decision and everything needed to make it again; a reversal carries no score and no features."""
 
@@ -52,6 +68,7 @@ class Fraud(msgspec.Struct, frozen=True, kw_only=True):
     degraded: str | UnsetType = UNSET
     reversed: str | UnsetType = UNSET
     reversal: Reversed | UnsetType = UNSET
+    shadow: Shadow | UnsetType = UNSET
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ import xgboost as xgb
 
 from features.catalogue import FEATURE_NAMES, FEATURE_SET
 from features.errors import HistoryError, ModelError
+from scoring.baseline import baseline_of
 from scoring.dataset import Dataset, load_dataset
 from scoring.evaluation import measure, threshold_at, timestamp
 from scoring.manifest import FORMAT, MANIFEST_FILE, MODEL_FILE, Manifest, Period, Split, Thresholds, catalogue_columns
@@ -102,6 +103,7 @@ def train(
         threshold_at(ordinary, review_fpr), threshold_at(ordinary, block_fpr), review_fpr, block_fpr
     )
     manifest = Manifest(
+        baseline=baseline_of(booster, learning.features, thresholds.review),
         format=FORMAT,
         model_sha256=hashlib.sha256(raw).hexdigest(),
         feature_set=FEATURE_SET,

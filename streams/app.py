@@ -14,10 +14,11 @@ from typing import Any, Final, cast
 import structlog
 
 from features.errors import BatchRevoked, FraudstreamError, ServerUnavailable
+from streams.beside.make import make_services
 from streams.brokers import wait_for_topics
 from streams.delivery import BatchConsumer
 from streams.role import Chunk, Handler
-from streams.roles import DEAD_LETTERS, PROCESSED, SOURCES, TRANSACTIONS, Role, make_handler
+from streams.roles import DEAD_LETTERS, PROCESSED, SOURCES, TRANSACTIONS, Role, make_handler, now_ms
 from streams.settings import Settings
 from streams.transport import BatchApp
 from streams.watch.health import Health, serve_http
@@ -78,6 +79,7 @@ class _Process:
             on_progress=self._health.progressed,
         )
         self._app.agent(self._app.batch_topic)(self._agent)
+        self._beside = make_services(settings, health, _CONSUMER, now_ms)
         # The event loop itself keeps no task alive.
         self._finishing: asyncio.Future[None] | None = None
 
@@ -89,9 +91,12 @@ class _Process:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, stop.set)
+        self._loop.add_signal_handler(signal.SIGHUP, self._handler.hurry)
         if not await self._prepare(stop):
             return 0
         await self._app.start()
+        for service in self._beside:
+            await service.start(self._fail)
         while not stop.is_set() and not self._app.should_stop:
             self._health.turned()
             with suppress(TimeoutError):
@@ -102,6 +107,8 @@ class _Process:
         log.info("draining", role=self._health.role)
         if not await self._consumer().drain(_DRAIN_S):
             self._fail(ServerUnavailable(f"the batch in hand was not done within {_DRAIN_S:g} s of the signal to stop"))
+        for service in self._beside:
+            await service.stop()
         await self._app.stop()
         log.info("stopped", role=self._health.role)
         return 0

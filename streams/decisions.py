@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import starmap
 from typing import Any, Final
 
@@ -14,13 +14,12 @@ from features.apply import Applied
 from features.catalogue import FEATURE_SET, FEATURES, feature_matrix
 from features.history import Int64
 from features.times import format_column, format_rfc3339
-from scoring.decision import Verdict, decide
 from scoring.model import Matrix, Model
 from scoring.outcome import FeatureRow, Fraud, Outcome, Source, outcome_of
+from scoring.policy import Batch, Judged, Policy, judge
 from scoring.reasons import Reason, explain
+from scoring.rules.lists import Entries
 from streams.intake import Incoming
-
-NO_RULES: Final = "none"
 
 _WHOLE: Final = tuple(f.dtype == "int64" for f in FEATURES)
 _NO_REASONS: Final[list[Reason]] = []
@@ -39,13 +38,19 @@ class Decisions:
     """Decides batches.
 
     Args:
-        model: scores.
+        policy: what decides, until another one is put in its place.
         limits: grace and clock skew.
         source: topic read, named in outcomes.
+
+    Attributes:
+        policy: in force from the next batch on; a batch is decided by one from its first record to its last.
+        members: entries of the lists in Redis that the rules ask.
     """
 
-    def __init__(self, model: Model, limits: Limits, source: str) -> None:
-        self._model, self._limits, self._source = model, limits, source
+    def __init__(self, policy: Policy, limits: Limits, source: str) -> None:
+        self.policy = policy
+        self.members: Mapping[str, Entries] = {}
+        self._limits, self._source = limits, source
 
     def outcomes(
         self, incoming: Sequence[Incoming], applied: Applied, now_ms: int, degraded: str | UnsetType = UNSET
@@ -58,7 +63,7 @@ class Decisions:
             now_ms: the clock, epoch milliseconds.
             degraded: why the outcomes are not what they should be, where they are not.
         """
-        at = _At(now_ms, format_rfc3339(now_ms), degraded)
+        at = _At(now_ms, format_rfc3339(now_ms), degraded, self.policy, self.members)
         authorized: list[int] = np.flatnonzero(applied.position >= 0).tolist()
         if len(authorized) == len(incoming):
             return self._authorizations(incoming, applied, authorized, at)
@@ -76,43 +81,42 @@ class Decisions:
             return []
         windows = applied.aggregates
         x = feature_matrix(windows, np.array([i.transaction.exponent for i in items], np.int64))
-        probability = self._model.predict(x)
-        scores, verdicts = decide(probability, self._model.thresholds)
-        reasons = self._reasons(x, verdicts)
         standing = _standing(applied, items, self._limits.grace_ms)
-        model, source, latest_ms = self._model.version, self._source, at.now_ms
+        batch = Batch([i.transaction for i in items], x, windows.amount_minor, standing.event_ms)
+        judged = judge(at.policy, batch, at.members)
+        reasons = _reasons(batch, judged, at.policy)
+        unusual = _with_policy(standing.flags, judged, at.policy)
+        model, ruleset = at.policy.model.version, at.policy.ruleset
+        source, latest_ms = self._source, at.now_ms
         answers = []
-        scored = zip(_feature_rows(x), probability.tolist(), scores.tolist(), verdicts, strict=True)
+        said = judged.said
+        scored = zip(
+            _feature_rows(x), said.probability.tolist(), said.score.tolist(), judged.outcomes, judged.rule_ids(),
+            strict=True,
+        )  # fmt: skip
         shown = zip(windows.amount_minor.tolist(), format_column(standing.event_ms), strict=True)
         for row, (item, decided, stands) in enumerate(zip(items, scored, shown, strict=True)):
-            values, chance, score, verdict = decided
+            values, chance, score, verdict, rule = decided
             amount_minor, event_time = stands
             fraud = Fraud(
                 score=score,
                 probability=chance,
                 outcome=verdict,
+                rule=rule,
                 reasons=reasons.get(row, _NO_REASONS),
                 features=values,
                 model=model,
-                ruleset=NO_RULES,
+                ruleset=ruleset,
                 feature_set=FEATURE_SET,
                 scored_at=at.text,
                 latency_ms=latest_ms - item.broker_ms,
                 source=Source(source, item.partition, item.offset),
                 degraded=at.degraded,
             )
-            if (unusual := standing.flags.get(row)) is not None:
-                fraud = msgspec.structs.replace(fraud, **unusual)
+            if (more := unusual.get(row)) is not None:
+                fraud = msgspec.structs.replace(fraud, **more)
             answers.append(outcome_of(item.transaction, fraud, amount_minor=amount_minor, event_time=event_time))
         return answers
-
-    def _reasons(self, x: Matrix, verdicts: Sequence[Verdict]) -> dict[int, list[Reason]]:
-        """Reasons of the flagged rows: exact TreeSHAP costs a hundred times a prediction, so only they pay."""
-        rows = [row for row, verdict in enumerate(verdicts) if verdict != "approve"]
-        if not rows:
-            return {}
-        chosen = np.asarray(x[rows], np.float64)
-        return dict(zip(rows, explain(self._model.contributions(chosen), chosen), strict=True))
 
     def _reversal(self, item: Incoming, applied: Applied, record: int, at: _At) -> Outcome:
         transaction = item.transaction
@@ -123,8 +127,8 @@ class Decisions:
             reversal=applied.reversal[record],  # type: ignore[arg-type]  # one of the three words of features/apply.py
             clock_skew_ms=ahead_ms if ahead_ms > self._limits.clock_skew_ms else UNSET,
             beyond_grace=bool(applied.folded[record]) or UNSET,
-            model=self._model.version,
-            ruleset=NO_RULES,
+            model=at.policy.model.version,
+            ruleset=at.policy.ruleset,
             feature_set=FEATURE_SET,
             scored_at=at.text,
             latency_ms=at.now_ms - item.broker_ms,
@@ -137,11 +141,13 @@ class Decisions:
 
 
 class _At(msgspec.Struct, frozen=True):
-    """When a batch is scored, and what is wrong with it."""
+    """When a batch is scored, what is wrong with it, and what decides it."""
 
     now_ms: int
     text: str
     degraded: str | UnsetType
+    policy: Policy
+    members: Mapping[str, Entries]
 
 
 class _Standing(msgspec.Struct, frozen=True):
@@ -183,6 +189,36 @@ def _standing(applied: Applied, items: Sequence[Incoming], grace_ms: int) -> _St
         if item.transaction.dropped_fields:
             flags.setdefault(row, {})["dropped_fields"] = item.transaction.dropped_fields
     return _Standing(event_ms, flags)
+
+
+def _with_policy(flags: dict[int, dict[str, Any]], judged: Judged, policy: Policy) -> dict[int, dict[str, Any]]:
+    """What is unusual about each record, and what a challenger and shadow rules have to do with it."""
+    for row, shadow in judged.shadows.items():
+        flags.setdefault(row, {})["shadow"] = shadow
+    if judged.canary is not None and policy.challenger is not None:
+        for row in np.flatnonzero(judged.canary).tolist():
+            flags.setdefault(row, {})["model"] = policy.challenger.version
+    return flags
+
+
+def _reasons(batch: Batch, judged: Judged, policy: Policy) -> dict[int, list[Reason]]:
+    """Reasons of the flagged rows: exact TreeSHAP costs a hundred times a prediction, so only they pay."""
+    rows = [row for row, verdict in enumerate(judged.outcomes) if verdict != "approve"]
+    canary = judged.canary
+    if canary is None or policy.challenger is None:
+        return _explained(policy.model, rows, batch, judged)
+    own = _explained(policy.model, [row for row in rows if not canary[row]], batch, judged)
+    return own | _explained(policy.challenger, [row for row in rows if canary[row]], batch, judged)
+
+
+def _explained(model: Model, rows: list[int], batch: Batch, judged: Judged) -> dict[int, list[Reason]]:
+    """Reasons of rows that a model decides."""
+    if not rows:
+        return {}
+    x = np.asarray(batch.x[rows], np.float64)
+    transactions = [batch.transactions[row] for row in rows]
+    reasons = explain(model.contributions(x), x, [judged.told(row) for row in rows], transactions)
+    return dict(zip(rows, reasons, strict=True))
 
 
 def _feature_rows(x: Matrix) -> Iterator[Any]:

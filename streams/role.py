@@ -69,6 +69,10 @@ class Handler(Protocol):
         """
         ...
 
+    def hurry(self) -> None:
+        """SIGHUP: look now whether files that may change while the role runs have changed."""
+        ...
+
     async def stop(self) -> None:
         """Release connections; called once, after the last batch."""
         ...

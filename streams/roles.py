@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
+from redis.asyncio import Redis
 
-from features.catalogue import FEATURE_SET
 from features.decode import Decoder
-from features.errors import ConfigError
 from features.outage import Outage
 from features.redis_link import connect
 from features.store import OnlineStore
 from features.windows import WEEK_MS
-from scoring.model import Model
-from sinks.deadletter import dead_letter
-from sinks.publisher import Publisher, Record
+from sinks.publisher import Publisher
 from streams.alert.desk import Desk
 from streams.alert.role import AlertHandler, make_senders
 from streams.alert.spool import Spool
 from streams.cards import CardState
-from streams.decisions import NO_RULES, Decisions, Limits
-from streams.index import IndexHandler, Rejected
-from streams.intake import Reader, offset_of
+from streams.decisions import Decisions, Limits
+from streams.index import IndexHandler
+from streams.intake import Reader
+from streams.lists import ListBook, ListStore
+from streams.policy.board import Board
+from streams.policy.files import PolicyFiles
+from streams.policy.reload import Reloader
+from streams.rejected import dead_letter_box
 from streams.repair.homes import HomesNote
 from streams.repair.rebuild import Rebuilder, Source
 from streams.repair.rehome import Rehomer
@@ -37,7 +40,8 @@ from streams.score import ScoreHandler
 from streams.scorer import Scorer
 from streams.settings import Settings
 from streams.watch.health import Health
-from streams.watch.metrics import AlertMetrics, IndexMetrics, ScoreMetrics, build_info
+from streams.watch.metrics import AlertMetrics, BuildInfo, IndexMetrics, ScoreMetrics
+from streams.watch.policy_metrics import PolicyMetrics
 
 Role = Literal["score", "index", "alert"]
 
@@ -103,7 +107,7 @@ def make_state(settings: Settings, patience_s: float = 0, outage: Outage | None 
     limits = limits_of(settings)
     timeout_s = min(patience_s or _REDIS_TIMEOUT_S, _REDIS_TIMEOUT_S)
     store = OnlineStore(
-        connect(settings.redis_url.get_secret_value(), ca_path=settings.redis_ssl_ca, timeout_s=timeout_s),
+        redis_of(settings, timeout_s),
         key_prefix=settings.key_prefix,
         ttl_ms=limits.retention_ms,
         startup_wait_s=settings.startup_wait_s,
@@ -125,16 +129,20 @@ def make_state(settings: Settings, patience_s: float = 0, outage: Outage | None 
     return State(store, cards, rebuilder, rehomer, note)
 
 
+def redis_of(settings: Settings, timeout_s: float = _REDIS_TIMEOUT_S) -> Redis:
+    """A client of `FRAUD_REDIS_URL`."""
+    return connect(settings.redis_url.get_secret_value(), ca_path=settings.redis_ssl_ca, timeout_s=timeout_s)
+
+
 def make_rescorer(settings: Settings, state: State) -> Rescorer:
     """Computes past outcomes again; `settings` and `state` with a key prefix of their own."""
-    model = Model.load(Path(settings.model))
     return Rescorer(
         source_of(settings),
         outcomes=settings.topic(PROCESSED),
         reader=make_reader(settings),
         store=state.store,
         cards=state.cards,
-        decisions=Decisions(model, limits_of(settings), settings.topic(TRANSACTIONS)),
+        decisions=_decisions(settings, PolicyFiles(settings)),
         hot_card_records=settings.hot_card_records,
     )
 
@@ -151,20 +159,17 @@ def make_reader(settings: Settings) -> Reader:
 
 
 def _score(settings: Settings, health: Health) -> Handler:
-    if settings.rules:
-        raise ConfigError("FRAUD_RULES is set, but this version decides by the model alone; unset it")
-    source = settings.topic(TRANSACTIONS)
     degrades = settings.on_store_loss == "degrade"
     patience_s = settings.deadline_ms / 1000 or _PATIENCE_S
     state = make_state(settings, patience_s if degrades else 0, health.outages["redis"])
-    model = Model.load(Path(settings.model))
-    _build_info(health, model=model.version, ruleset=NO_RULES, feature_set=FEATURE_SET)
+    files = PolicyFiles(settings)
+    decisions = _decisions(settings, files)
     metrics = ScoreMetrics(health.registry, health.rebuilding)
     scorer = Scorer(
         store=state.store,
         cards=CardState(state.store, limits_of(settings), metrics),
         rebuilder=state.rebuilder,
-        decisions=Decisions(model, limits_of(settings), source),
+        decisions=decisions,
         sink=settings.topic(PROCESSED),
         degrades=degrades,
         now_ms=now_ms,
@@ -173,21 +178,33 @@ def _score(settings: Settings, health: Health) -> Handler:
     return ScoreHandler(
         reader=make_reader(settings),
         scorer=scorer,
+        reloader=_reloader(settings, files, decisions, PolicyMetrics(health.registry, health.role)),
         publisher=Publisher(settings.kafka()),
         deadline_ms=settings.deadline_ms,
         metrics=metrics,
     )
 
 
+def _decisions(settings: Settings, files: PolicyFiles) -> Decisions:
+    return Decisions(files.load(), limits_of(settings), settings.topic(TRANSACTIONS))
+
+
+def _reloader(settings: Settings, files: PolicyFiles, decisions: Decisions, metrics: PolicyMetrics) -> Reloader:
+    client = redis_of(settings)
+    return Reloader(
+        files,
+        decisions,
+        book=ListBook(ListStore(client, settings.key_prefix)),
+        board=Board(client, settings.key_prefix),
+        worker=f"{socket.gethostname()}:{os.getpid()}",
+        now_ms=now_ms,
+        metrics=metrics,
+    )
+
+
 def _index(settings: Settings, health: Health) -> Handler:
     _build_info(health)
-    publisher = Publisher(settings.kafka())
-    topic = settings.topic(DEAD_LETTERS)
-
-    async def on_rejected(items: Sequence[Rejected]) -> None:
-        publisher.start()
-        await publisher.publish([_rejected(topic, item) for item in items])
-
+    on_rejected = dead_letter_box(Publisher(settings.kafka()), settings.topic(DEAD_LETTERS))
     return IndexHandler(
         settings, on_rejected, now_ms, metrics=IndexMetrics(health.registry), outage=health.outages["opensearch"]
     )
@@ -208,30 +225,8 @@ def _alert(settings: Settings, health: Health) -> Handler:
     )
 
 
-def _build_info(health: Health, *, model: str = "", ruleset: str = "", feature_set: str = "") -> None:
-    build_info(
-        health.registry,
-        role=health.role,
-        version=version("fraudstream"),
-        model=model,
-        ruleset=ruleset,
-        feature_set=feature_set,
-    )
-
-
-def _rejected(topic: str, item: Rejected) -> Record:
-    record = item.record
-    value = dead_letter(
-        item.reason,
-        item.detail,
-        topic=record.topic() or "",
-        partition=record.partition() or 0,
-        offset=offset_of(record),
-        timestamp_ms=record.timestamp()[1],
-        key=record.key(),
-        value=record.value(),
-    )
-    return Record(topic, None, value, [("reason", item.reason.encode())])
+def _build_info(health: Health) -> None:
+    BuildInfo(health.registry).set(role=health.role, version=version("fraudstream"))
 
 
 def now_ms() -> int:

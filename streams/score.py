@@ -19,6 +19,8 @@ from features.decode import Decoder
 from features.errors import DecodeError, FraudstreamError
 from sinks.publisher import Publisher
 from streams.intake import Incoming, Intake, Reader, offset_of
+from streams.policy.files import SAMPLE
+from streams.policy.reload import Reloader
 from streams.role import Chunk, Turn
 from streams.scorer import Scored, Scorer
 from streams.watch.metrics import ScoreMetrics
@@ -28,10 +30,6 @@ log = structlog.get_logger(__name__)
 
 DEADLINE: Final = "deadline"
 _FRAMES: Final = 6
-# A transaction that nothing can be wrong with.
-_SAMPLE: Final = (
-    b'{"transaction_id":"sample","card_id":"sample","amount":1,"currency":"EUR","event_time":1700000000000}'
-)
 
 
 class ScoreHandler:
@@ -44,21 +42,23 @@ class ScoreHandler:
     Args:
         reader: decodes and finds homes.
         scorer: scores what is at home.
+        reloader: keeps what decides up to date.
         publisher: confirmed publish.
         deadline_ms: how long scoring a batch may take before its outcomes say so; 0: as long as it likes.
         metrics: counters of this process.
     """
 
     def __init__(
-        self, *, reader: Reader, scorer: Scorer, publisher: Publisher, deadline_ms: int, metrics: ScoreMetrics,
-        monotonic_s: Callable[[], float] = time.monotonic,
+        self, *, reader: Reader, scorer: Scorer, reloader: Reloader, publisher: Publisher, deadline_ms: int,
+        metrics: ScoreMetrics, monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        self._reader, self._scorer, self._publisher = reader, scorer, publisher
+        self._reader, self._scorer, self._reloader, self._publisher = reader, scorer, reloader, publisher
         self._deadline_s, self._metrics, self._monotonic_s = deadline_ms / 1000, metrics, monotonic_s
 
     async def start(self) -> None:
         """Meet Redis and Kafka, or say that they are away."""
         await self._scorer.start()
+        await self._reloader.start()
         self._publisher.start()
 
     async def assigned(self, positions: dict[int, int | None]) -> None:
@@ -67,6 +67,7 @@ class ScoreHandler:
 
     async def process(self, chunks: Sequence[Chunk], turn: Turn) -> Awaitable[None] | None:
         """Score a batch; everything that it became is published by what is returned."""
+        self._reloader.check()
         try:
             intake, scored = await self._answers(chunks, turn)
         except (FraudstreamError, MemoryError):
@@ -76,8 +77,13 @@ class ScoreHandler:
             return None
         return self._publish(chunks, intake, scored, self._metrics.stages.taken_s)
 
+    def hurry(self) -> None:
+        """Load model, rules and challenger anew."""
+        self._reloader.hurry()
+
     async def stop(self) -> None:
         """Close connections."""
+        await self._reloader.stop()
         await self._scorer.stop()
         self._publisher.close()
 
@@ -121,7 +127,7 @@ class ScoreHandler:
 
     async def _condemn(self, chunk: Chunk, problem: Exception) -> None:
         """Dead-letter the one record of a chunk, if it is the record's fault."""
-        self._scorer.prove(Incoming(Decoder(None).decode(_SAMPLE), chunk.partition, 0, 1_700_000_000_000))
+        self._scorer.prove(Incoming(Decoder(None).decode(SAMPLE), chunk.partition, 0, 1_700_000_000_000))
         (message,) = chunk.records
         offset, what = offset_of(message), type(problem).__name__
         log.error("poison", partition=chunk.partition, offset=offset, problem=what, at=_places(problem))

@@ -8,7 +8,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from streams.watch.health import Health
-from streams.watch.metrics import AlertMetrics, IndexMetrics, ScoreMetrics, build_info
+from streams.watch.metrics import AlertMetrics, BuildInfo, IndexMetrics, ScoreMetrics
+from streams.watch.policy_metrics import PolicyMetrics
 from tests.alerts import ROOT, alerts, grouped, uses
 
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
@@ -30,7 +31,10 @@ def served() -> dict[str, set[str]]:
     for role, make in MADE.items():
         health = Health(role)
         make(health.registry)
-        build_info(health.registry, role=role, version="1", model="m", ruleset="r", feature_set="f")
+        if role == "score":
+            PolicyMetrics(health.registry, role)
+        else:
+            BuildInfo(health.registry).set(role=role, version="1")
         for name, labels in samples(health.registry).items():
             found.setdefault(name, set()).update(labels)
     # What has a sample for each of its partitions has none without any.

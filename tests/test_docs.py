@@ -20,8 +20,9 @@ from sinks.deadletter import DeadLetter, Reason
 from sinks.topics import topic_configs
 from streams.settings import PREFIX, Settings
 from streams.watch.health import Health
-from streams.watch.metrics import AlertMetrics, IndexMetrics, ScoreMetrics, build_info
+from streams.watch.metrics import AlertMetrics, IndexMetrics, ScoreMetrics
 from streams.watch.observed import State
+from streams.watch.policy_metrics import PolicyMetrics
 from streams.watch.stages import INDEX_STAGES, SCORE_STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -176,7 +177,7 @@ def test_the_metrics_are_those_of_the_code():
     ScoreMetrics(roles[0].registry)
     IndexMetrics(roles[1].registry)
     AlertMetrics(roles[2].registry, ["desk"])
-    build_info(roles[0].registry, role="score", version="", model="", ruleset="", feature_set="")
+    PolicyMetrics(roles[0].registry, "score")
     families = [family for role in roles for family in role.registry.collect() if family.name.startswith("fraud_")]
     served = {f"{family.name}{'_total' * (family.type == 'counter')}" for family in families}
     cells = first_cells(section("docs/operations.md", "Health and metrics"))

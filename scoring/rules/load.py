@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, get_args
@@ -22,6 +21,7 @@ from scoring.rules.lists import ListDefinition, Match, checked_values, leaves, r
 from scoring.rules.ruleset import Mode, Rule, RuleSet, every_row, row_wise
 from scoring.rules.source import Item, SourceError, read_yaml
 from scoring.rules.tokens import Problem
+from scoring.stamp import stamp
 
 MAX_FILES: Final = 100
 MAX_RULES: Final = 500
@@ -67,8 +67,6 @@ def rule_files(path: Path) -> list[Path]:
 def fingerprint(path: Path, rules: RuleSet | None = None) -> str:
     """A text that changes when a rule file or list file does: for whoever watches them; reads no content.
 
-    A file that somebody is still writing changes it from one look to the next: load once it has stood still.
-
     Args:
         path: as for `load_rules`.
         rules: what was loaded from there, for the list files that it read.
@@ -77,15 +75,7 @@ def fingerprint(path: Path, rules: RuleSet | None = None) -> str:
         files = [*rule_files(path), *(rules.files if rules is not None else ())]
     except (RulesError, OSError) as exc:
         return f"none: {exc}"
-    digest = hashlib.sha256()
-    for file in files:
-        try:
-            stat = file.stat()
-        except OSError:
-            digest.update(f"{file}:away\n".encode())
-        else:
-            digest.update(f"{file}:{stat.st_mtime_ns}:{stat.st_size}:{stat.st_ino}\n".encode(errors="surrogateescape"))
-    return digest.hexdigest()
+    return stamp(files)
 
 
 class _Loader:

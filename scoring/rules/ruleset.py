@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from scoring.decision import Verdict
 from scoring.manifest import Thresholds
+from scoring.reasons import rule_reason
 from scoring.rules.columns import FIELDS, OLD_CARD_IDS, Column
 from scoring.rules.entries import CARD_ID
 from scoring.rules.grammar import Condition, LookUp
@@ -84,18 +85,19 @@ class Decided(msgspec.Struct, frozen=True):
 
     def matched(self) -> list[tuple[str, ...]]:
         """Of each row, all rules with effect that match it, in their order."""
-        return self._by_row(shadow=False)
+        found = self._by_row(shadow=False)
+        return [found.get(row, ()) for row in range(len(self.deciding))]
 
-    def shadow_matched(self) -> list[tuple[str, ...]]:
-        """Of each row, all shadow rules that match it, in their order."""
+    def shadow_matched(self) -> dict[int, tuple[str, ...]]:
+        """All shadow rules that match a row, in their order, of the rows that any of them matches."""
         return self._by_row(shadow=True)
 
-    def _by_row(self, *, shadow: bool) -> list[tuple[str, ...]]:
-        found: list[tuple[str, ...]] = [()] * len(self.deciding)
+    def _by_row(self, *, shadow: bool) -> dict[int, tuple[str, ...]]:
+        found: dict[int, tuple[str, ...]] = {}
         for rule, rows in zip(self.rules, self.hits, strict=True):
             if rule.shadow == shadow:
                 for row in rows.tolist():
-                    found[row] += (rule.id,)
+                    found[row] = (*found.get(row, ()), rule.id)
         return found
 
 
@@ -120,6 +122,7 @@ class RuleSet:
         lists: as given.
         columns: what `decide` reads.
         redis_lists: lists in Redis that its rules ask, and the field of each.
+        told: of each rule that is on, by its id, its reason as outcomes tell it.
     """
 
     def __init__(
@@ -149,6 +152,10 @@ class RuleSet:
         everything = {name for names in self._leaves.values() for name in names}
         self.redis_lists = {name: self.lists[name] for name in sorted(everything) if self.lists[name].redis}
         self._deciding_order = self._order_of_deciding()
+        self.told = {
+            rule.id: rule_reason(rule.id, rule.reason, condition.fields | {asked.field for asked in condition.look_ups})
+            for rule, condition in zip(self.evaluated, used, strict=True)
+        }
 
     def decide(
         self, columns: Mapping[str, Column | pl.Series], n: int, members: Mapping[str, Entries] | None = None

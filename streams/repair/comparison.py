@@ -13,9 +13,12 @@ Body = dict[str, Any]
 
 # They say when and how the record came, not what was found out about it.
 _TIMING: Final = ("scored_at", "latency_ms", "duplicate")
+# Of a challenger, which may be another by now, or none.
+_BESIDE: Final = ("shadow",)
 _VERSIONS: Final = ("model", "ruleset", "feature_set")
 # What follows from features and versions together.
-_DECIDED: Final = ("score", "probability", "outcome", "rule", "reasons")
+_BY_RULES: Final = ("outcome", "rule", "reasons")
+_DECIDED: Final = ("score", "probability", *_BY_RULES)
 DEADLINE: Final = "deadline"
 # Two foldings of a hot card, each within 1 % of the exact weekly features.
 _HOT_TOLERANCE: Final = 0.02
@@ -34,9 +37,17 @@ def versions(body: Body) -> tuple[str, ...]:
     return tuple(str(body["fraud"].get(name)) for name in _VERSIONS)
 
 
-def differences(published: Body, computed: Body) -> list[Difference]:
-    """Every lasting field that differs; what a model decides only where it was the same model."""
-    left_out = _TIMING if versions(published) == versions(computed) else (*_TIMING, *_VERSIONS, *_DECIDED)
+def differences(published: Body, computed: Body, *, lists_asked: bool = False) -> list[Difference]:
+    """Every lasting field that differs.
+
+    Args:
+        published: an outcome.
+        computed: the same one again; what is decided is compared only where it is of the same versions.
+        lists_asked: whether rules ask lists in Redis: what was in them then is not known, nor what rules made of it.
+    """
+    left_out = (*_TIMING, *_BESIDE, *(_BY_RULES if lists_asked else ()))
+    if versions(published) != versions(computed):
+        left_out = (*left_out, *_VERSIONS, *_DECIDED)
     one, other = _flat(published, left_out), _flat(computed, left_out)
     return [
         Difference(name, _shown(name, one.get(name)), _shown(name, other.get(name)))
@@ -48,7 +59,7 @@ def differences(published: Body, computed: Body) -> list[Difference]:
 def is_within_folding(found: list[Difference], published: Body, computed: Body) -> bool:
     """Whether differences of a hot card are no more than two ways of folding its history may make."""
     decided = {f"fraud.{name}" for name in (*_DECIDED, "beyond_grace")}
-    one, other = _flat(published, _TIMING), _flat(computed, _TIMING)
+    one, other = _flat(published, (*_TIMING, *_BESIDE)), _flat(computed, (*_TIMING, *_BESIDE))
     for difference in found:
         name = difference.field
         if name in decided:
@@ -62,7 +73,7 @@ def is_within_folding(found: list[Difference], published: Body, computed: Body) 
 
 def lasting_digest(body: Body) -> int:
     """64 bits of what must be the same whenever a record is answered again under the same versions; never 0."""
-    text = msgspec.json.encode(_flat(body, _TIMING), order="sorted")
+    text = msgspec.json.encode(_flat(body, (*_TIMING, *_BESIDE)), order="sorted")
     return int.from_bytes(blake2b(text, digest_size=8).digest(), "little") | 1
 
 

@@ -97,8 +97,11 @@ class Rescorer:
         reader: decodes and finds homes.
         store: under a key prefix of its own, which is emptied afterwards.
         cards: over the same store.
-        decisions: the model in force.
+        decisions: model and rules in force.
         hot_card_records: from how many entries on a history may be folded.
+
+    Attributes:
+        lists_asked: whether rules ask lists in Redis, so that what rules decided is not compared.
     """
 
     def __init__(
@@ -115,6 +118,8 @@ class Rescorer:
         self._source, self._outcomes, self._reader = source, outcomes, reader
         self._store, self._cards, self._decisions = store, cards, decisions
         self._hot_card_records = hot_card_records
+        rules = decisions.policy.rules
+        self.lists_asked = rules is not None and bool(rules.redis_lists)
 
     def plan(self, spans: list[Span], homes: Homes) -> list[Job]:
         """What has to be read for ranges of records; blocks.
@@ -265,7 +270,7 @@ class _Comparison:
             computed["card_id"] = published["card_id"]  # the key of the card numbers was changed since
         report.compared += 1
         report.features_only += versions(published) != versions(computed)
-        found = differences(published, computed)
+        found = differences(published, computed, lists_asked=self._rescorer.lists_asked)
         if not found:
             report.identical += 1
         elif hot and is_within_folding(found, published, computed):

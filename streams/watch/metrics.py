@@ -218,13 +218,17 @@ class AlertMetrics:
             self._rejected[reason].inc(count)
 
 
-def build_info(
-    registry: CollectorRegistry, *, role: str, version: str, model: str, ruleset: str, feature_set: str
-) -> None:
-    """Tell what is in force in this process; the value is always 1, and what a role does not have is empty."""
-    names = {"role": role, "version": version, "model": model, "ruleset": ruleset, "feature_set": feature_set}
-    gauge = Gauge("fraud_build_info", "versions in force", list(names), registry=registry)
-    gauge.labels(**names).set(1)
+class BuildInfo:
+    """Versions in force in this process: a sample whose value is 1; what a role does not have is empty."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        names = ("role", "version", "model", "ruleset", "feature_set")
+        self._gauge = Gauge("fraud_build_info", "versions in force", names, registry=registry)
+
+    def set(self, *, role: str, version: str, model: str = "", ruleset: str = "", feature_set: str = "") -> None:
+        """Tell these, and those before no more."""
+        self._gauge.clear()
+        self._gauge.labels(role, version, model, ruleset, feature_set).set(1)
 
 
 def _labelled(

@@ -81,7 +81,16 @@ REVERSAL = outcome_of(
 )
 
 
-@pytest.mark.parametrize(("name", "outcome"), [("authorization", made()), ("reversal", REVERSAL)])
+RULED = made(
+    rule="risky",
+    reasons=[
+        Reason("rule:risky", "an odd category (merchant category 7995)", None, None),
+        Reason("BURST", "5 transactions in the last 10 minutes: 50 % of the week's", "count_ratio", 0.5, 1.25),
+    ],
+)
+
+
+@pytest.mark.parametrize(("name", "outcome"), [("authorization", made()), ("reversal", REVERSAL), ("rule", RULED)])
 def test_the_bytes_are_as_ever(name: str, outcome: Outcome) -> None:
     assert encode_outcome(outcome).decode() == (GOLDEN / f"outcome-v1-{name}.json").read_text().strip()
 
@@ -90,7 +99,7 @@ def test_the_committed_schema_is_up_to_date_and_fits() -> None:
     schema = json.loads((ROOT / "schemas" / "outcome.schema.json").read_text())
     assert schema == json.loads(json.dumps(outcome_schema()))
     validator = jsonschema.Draft202012Validator(schema)
-    for outcome in (made(), REVERSAL, made(late_by_ms=5, duplicate=True, dropped_fields=("email",))):
+    for outcome in (made(), REVERSAL, RULED, made(late_by_ms=5, duplicate=True, dropped_fields=("email",))):
         validator.validate(json.loads(encode_outcome(outcome)))
     with pytest.raises(jsonschema.ValidationError):
         validator.validate(json.loads(encode_outcome(made(outcome="perhaps"))))

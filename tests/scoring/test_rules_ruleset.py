@@ -68,7 +68,7 @@ def test_a_shadow_rule_is_told_and_decides_nothing(make):
 
     assert decided.rule_ids() == [None, "done"]
     assert decided.matched() == [(), ("done",)]
-    assert decided.shadow_matched() == [("seen",), ("seen",)]
+    assert decided.shadow_matched() == {0: ("seen",), 1: ("seen",)}
 
 
 def test_a_rule_that_is_off_is_not_asked(make):

@@ -82,6 +82,7 @@ class Pipeline:
             "FRAUD_KEY_PREFIX": prefix,
             "FRAUD_INDEX_PREFIX": prefix,
             "FRAUD_MODEL": str(model),
+            "FRAUD_DASHBOARDS_URL": "",
             "FRAUD_PAN_KEY": "0123456789abcdef0123456789abcdef",
             **variables,
         }
@@ -93,10 +94,12 @@ class Pipeline:
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("FRAUD_")}
-        return subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "fraudstream", *arguments],
-            env={**clean, **self.variables}, capture_output=True, text=True, check=check, timeout=120, cwd=self.folder,
+            env={**clean, **self.variables}, capture_output=True, text=True, check=False, timeout=120, cwd=self.folder,
         )  # fmt: skip
+        assert not check or done.returncode == 0, f"{arguments} ended with {done.returncode}: {done.stderr}"
+        return done
 
     def setup(self) -> None:
         self.run("setup")

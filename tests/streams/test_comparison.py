@@ -52,6 +52,7 @@ def fields(published: Body, computed: Body = OUTCOME) -> list[str]:
         changed(scored_at="2030-01-01T00:00:00.000Z", latency_ms=99),
         changed(duplicate=True),
         changed(degraded="deadline"),
+        changed(shadow={"model": "m2", "score": 3}),
     ],
 )
 def test_when_and_how_it_came_does_not_matter(again: Body) -> None:
@@ -98,3 +99,11 @@ def test_a_hot_card_may_differ_by_what_folding_makes() -> None:
     assert not is_within_folding(differences(far, OUTCOME), far, OUTCOME)
     late = changed(late_by_ms=5)
     assert not is_within_folding(differences(late, OUTCOME), late, OUTCOME)
+
+
+def test_where_lists_were_asked_what_rules_made_of_them_is_not_compared() -> None:
+    blocked = changed(outcome="block", rule="listed")
+
+    assert fields(blocked) == ["fraud.outcome", "fraud.rule"]
+    assert differences(blocked, OUTCOME, lists_asked=True) == []
+    assert [d.field for d in differences(changed(score=13), OUTCOME, lists_asked=True)] == ["fraud.score"]

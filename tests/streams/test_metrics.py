@@ -17,7 +17,7 @@ from streams.role import Chunk
 from streams.watch.health import Health
 from streams.watch.histogram import Histogram
 from streams.watch.lag import Progress, read_statistics
-from streams.watch.metrics import IndexMetrics, ScoreMetrics, build_info
+from streams.watch.metrics import BuildInfo, IndexMetrics, ScoreMetrics
 from streams.watch.stages import SCORE_STAGES, Stages
 from tests.outcome_examples import REVERSAL, WHOLE_OUTCOME
 
@@ -188,8 +188,11 @@ def test_a_batch_is_timed_from_the_brokers_timestamps():
 
 def test_the_versions_in_force_are_labels_of_one_sample(registry):
     labels = {"role": "score", "version": "1", "model": "m", "ruleset": "none", "feature_set": "f"}
-    build_info(registry, **labels)
+    info = BuildInfo(registry)
+    info.set(**{**labels, "model": "the one before"})
+    info.set(**labels)
 
+    assert registry.get_sample_value("fraud_build_info", {**labels, "model": "the one before"}) is None
     assert registry.get_sample_value("fraud_build_info", labels) == 1
 
 

@@ -1,0 +1,216 @@
+"""Hot change: a worker looks every second whether its model, rules or lists are new, and decides by them from then on.
+
+A batch is decided by the policy that was in force when its decision began, so it is one policy from its first record to
+its last. What cannot be used is refused: the old version stays in force, and metrics, log and `fraudstream reload` say
+so. A file is loaded once it has stood still for a look, since somebody may still be writing it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+from features.errors import ModelError, RulesError, ServerUnavailable
+from scoring.policy import Policy
+from streams.decisions import Decisions
+from streams.lists import ListBook
+from streams.policy.board import Board, Standing
+from streams.policy.files import Part, PolicyFiles
+from streams.watch.policy_metrics import PolicyMetrics
+
+log = structlog.get_logger(__name__)
+
+LOOK_S: Final = 1.0
+# What a refused version asks for besides its own files, a list file that is not there say, may come later.
+_AGAIN_MS: Final = 30_000
+
+
+class _Watched:
+    """A part of the policy, as it was found.
+
+    Attributes:
+        seen: stamp of the last look.
+        done: stamp of what was last loaded or refused.
+        wanted: to be loaded even where the stamp is the same.
+        problem: why the newest version is refused; empty where it is not.
+        again_ms: when a refused version is tried again.
+    """
+
+    def __init__(self, stamp: str) -> None:
+        self.seen = self.done = stamp
+        self.wanted = False
+        self.problem = ""
+        self.again_ms = 0
+
+    def is_due(self, stamp: str, now_ms: int) -> bool:
+        """Whether it is to be loaded at this look."""
+        stands_still, self.seen = stamp == self.seen, stamp
+        again = bool(self.problem) and now_ms >= self.again_ms
+        return stands_still and (stamp != self.done or self.wanted or again)
+
+    def loaded(self, stamp: str) -> None:
+        """What was found is in force."""
+        self.done, self.wanted, self.problem = stamp, False, ""
+
+    def refused(self, stamp: str, problem: str, now_ms: int) -> None:
+        """What was found cannot be used."""
+        self.done, self.wanted, self.problem, self.again_ms = stamp, False, problem, now_ms + _AGAIN_MS
+
+
+class Reloader:
+    """Keeps what a worker decides by up to date.
+
+    Args:
+        files: where its policy comes from.
+        decisions: decide by it.
+        book: lists in Redis.
+        board: where the worker tells what it decides by.
+        worker: its name.
+        now_ms: the clock, epoch milliseconds.
+        metrics: tell of changes and refusals.
+        look_s: seconds from one look to the next.
+    """
+
+    def __init__(
+        self,
+        files: PolicyFiles,
+        decisions: Decisions,
+        *,
+        book: ListBook,
+        board: Board,
+        worker: str,
+        now_ms: Callable[[], int],
+        metrics: PolicyMetrics,
+        look_s: float = LOOK_S,
+    ) -> None:
+        self._files, self._decisions, self._book, self._board = files, decisions, book, board
+        self._worker, self._now_ms, self._metrics, self._look_s = worker, now_ms, metrics, look_s
+        self._watched: dict[Part, _Watched] = {}
+        self._hurried = asyncio.Event()
+        self._requested = self._answered = 0
+        self._redis_away = False
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Read the lists, and look from now on.
+
+        Raises:
+            ConfigError: Redis refuses us.
+        """
+        stamps = await asyncio.to_thread(self._files.stamps, self._decisions.policy)
+        self._watched = {part: _Watched(stamp) for part, stamp in stamps.items()}
+        self._metrics.in_force(self._decisions.policy)
+        await self._talk(first=True)
+        self._task = asyncio.get_running_loop().create_task(self._look_on())
+
+    def hurry(self) -> None:
+        """Look now, and load everything anew."""
+        for watched in self._watched.values():
+            watched.wanted = True
+        self._hurried.set()
+
+    def check(self) -> None:
+        """Raise what ended the looking, if anything did."""
+        if self._task is not None and self._task.done():
+            self._task.result()
+
+    async def stop(self) -> None:
+        """Look no more."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+        with suppress(ServerUnavailable):
+            await self._board.leave(self._worker)
+
+    async def _look_on(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hurried.wait(), self._look_s)
+            self._hurried.clear()
+            await self._look()
+
+    async def _look(self) -> None:
+        stamps = await asyncio.to_thread(self._files.stamps, self._decisions.policy)
+        for part, stamp in stamps.items():
+            if self._watched[part].is_due(stamp, self._now_ms()):
+                await self._take(part, stamp)
+        await self._talk()
+
+    async def _take(self, part: Part, stamp: str) -> None:
+        """Put the new version of a part in force, or refuse it."""
+        watched, old = self._watched[part], self._decisions.policy
+        try:
+            new = await asyncio.to_thread(self._files.renewed, old, part)
+            # Its lists first: rules in force whose lists are not known would match too little.
+            await self._read_lists(new)
+        except (ModelError, RulesError) as exc:
+            if str(exc) != watched.problem:
+                # Of an error of the tree the message is all there is to know.
+                log.error("policy_refused", part=part, problem=str(exc), in_force=_version(old, part))  # noqa: TRY400
+            watched.refused(stamp, str(exc), self._now_ms())
+            self._metrics.refused(part, refused=True)
+        except ServerUnavailable as exc:
+            # Nothing is wrong with it; it is due again at the next look.
+            if str(exc) != watched.problem:
+                log.warning("policy_waits", part=part, problem=str(exc))
+            watched.wanted, watched.problem = True, str(exc)
+        else:
+            # No await from here on: both are in force together.
+            self._decisions.policy, self._decisions.members = new, self._book.members
+            watched.loaded(stamp)
+            self._metrics.refused(part, refused=False)
+            self._tell_change(part, old, new)
+
+    def _tell_change(self, part: Part, old: Policy, new: Policy) -> None:
+        before, after = _version(old, part), _version(new, part)
+        if before != after:
+            log.info("policy_changed", part=part, before=before, now=after)
+            self._metrics.changed(part)
+        self._metrics.in_force(new)
+
+    async def _talk(self, *, first: bool = False) -> None:
+        """Bring the lists up to date, hear whether a reload is asked for, and tell what is in force."""
+        try:
+            await self._read_lists(self._decisions.policy)
+            self._decisions.members = self._book.members
+            requested = await self._board.asked()
+            if first:
+                self._requested = self._answered = requested
+            if requested != self._requested:
+                self._requested = requested
+                self.hurry()
+            if not any(watched.wanted for watched in self._watched.values()):
+                self._answered = self._requested
+            await self._board.tell(self._standing())
+        except ServerUnavailable as exc:
+            if not self._redis_away:
+                log.warning("lists_not_refreshed", problem=str(exc))
+            self._redis_away = True
+        else:
+            self._redis_away = False
+        self._metrics.lists_stale(stale=self._redis_away)
+
+    async def _read_lists(self, policy: Policy) -> None:
+        wanted = {} if policy.rules is None else policy.rules.redis_lists
+        await self._book.refresh(wanted, self._now_ms())
+
+    def _standing(self) -> Standing:
+        policy = self._decisions.policy
+        return Standing(
+            worker=self._worker,
+            at_ms=self._now_ms(),
+            answered=self._answered,
+            versions={part: _version(policy, part) for part in self._files.parts},
+            problems={part: watched.problem for part, watched in self._watched.items() if watched.problem},
+        )
+
+
+def _version(policy: Policy, part: Part) -> str:
+    found = getattr(policy, part)
+    return found.version if found is not None else ""
