@@ -43,6 +43,7 @@ _ANSWERED_S: Final = 60.0
 _INDEXED_S: Final = 90.0
 _POLL_S: Final = 0.2
 _WIDTH: Final = 100
+_RULES: Final = Path(__file__).resolve().parents[1] / "rules"
 
 
 def run_demo(*, keep: bool = False) -> None:
@@ -94,6 +95,8 @@ class _Demo:
         variables = {
             **stack.env(),
             "FRAUD_MODEL": str(self._folder / "model"),
+            # The example rules of the checkout; an installed package has none.
+            "FRAUD_RULES": str(_RULES) if _RULES.is_dir() else "",
             "FRAUD_PAN_KEY": secrets.token_hex(32),
         }
         self._train(variables)

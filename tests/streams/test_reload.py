@@ -205,6 +205,31 @@ def test_a_reload_is_answered_once_everything_is_loaded(drive):
     drive(steps)
 
 
+def test_a_card_on_a_list_is_blocked_within_seconds(make_pipeline, tmp_path):
+    rules = tmp_path / "rules.yaml"
+    lists = "lists:\n  stolen: {field: card_id, redis: true}\n"
+    rules.write_text(rules_of(("listed", "\"IN_LIST(card_id, 'stolen')\"", "block"), lists=lists))
+    pipeline = make_pipeline(FRAUD_RULES=str(rules))
+    pipeline.start().wait_ready()
+    sent = 0
+
+    def answered() -> dict[str, object]:
+        nonlocal sent
+        value = b'{"transaction_id":"t%d","card_id":"c7","amount":5,"currency":"EUR","event_time":1700000000000}'
+        pipeline.publish([("c7", value % sent)])
+        sent += 1
+        return pipeline.read("processed_transactions", sent)[-1].value["fraud"]
+
+    assert answered()["rule"] is None
+    pipeline.run("list", "add", "stolen", "c7", "--for", "1h")
+    wait_until(lambda: answered()["rule"] == "listed", 10)
+    blocked = answered()
+    assert blocked["outcome"] == "block"
+    assert blocked["reasons"][0]["code"] == "rule:listed"
+    pipeline.run("list", "remove", "stolen", "c7")
+    wait_until(lambda: answered()["rule"] is None, 10)
+
+
 def test_rules_change_under_load_and_every_outcome_is_decided_by_the_version_that_it_names(make_pipeline, tmp_path):
     """By file, by `fraudstream reload` and by signal; a broken version is refused while records go on."""
     rules = tmp_path / "rules.yaml"
