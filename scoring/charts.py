@@ -15,6 +15,9 @@ _RIGHT: Final = 150
 _TOP: Final = 30
 _BOTTOM: Final = 40
 _TICKS: Final = 4
+_BAR: Final = 20
+_BAR_NAMES: Final = 190
+_BAR_VALUES: Final = 80
 _COLOURS: Final = ("#1f6f8b", "#c8553d", "#6a994e", "#8e6c8a", "#e0a030", "#444444")
 _STYLE: Final = (
     "body{font:14px/1.4 system-ui,sans-serif;max-width:980px;margin:2em auto;padding:0 1em;color:#222}"
@@ -47,18 +50,20 @@ def line_plot(
     """
     points = [(x, y) for line in lines for x, y in zip(line.x, line.y, strict=True) if y is not None]
     low, high = min((x for x, _ in points), default=0.0), max((x for x, _ in points), default=1.0)
-    top = max((y for _, y in points), default=1.0) or 1.0
+    top = max((y for _, y in points), default=1.0)
+    bottom = min((0.0, *(y for _, y in points)))
+    top = max(top, 0.0) if top > bottom else bottom + 1.0
     inner_w, inner_h = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
 
     def at_x(x: float) -> float:
         return _LEFT + (inner_w * (x - low) / (high - low) if high > low else inner_w / 2)
 
     def at_y(y: float) -> float:
-        return _TOP + inner_h * (1 - y / top)
+        return _TOP + inner_h * (1 - (y - bottom) / (top - bottom))
 
     parts = [f'<text x="{_LEFT}" y="16" style="font-weight:600">{escape(title)}</text>']
     for tick in range(_TICKS + 1):
-        value = top * tick / _TICKS
+        value = bottom + (top - bottom) * tick / _TICKS
         y = at_y(value)
         parts.append(f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#e4e4e4"/>')
         parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{short(value)}</text>')
@@ -85,6 +90,31 @@ def line_plot(
             f"{escape(line.name)}</text>"
         )
     return f'<svg width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
+
+
+def bar_plot(title: str, bars: Sequence[tuple[str, float]]) -> str:
+    """Bars beside their names, to the right for what is above 0 and to the left for what is below.
+
+    Args:
+        title: above them.
+        bars: names and values.
+    """
+    low, high = min((0.0, *(value for _, value in bars))), max((0.0, *(value for _, value in bars)))
+    span = (high - low) or 1.0
+    left, inner_w = _BAR_NAMES, WIDTH - _BAR_NAMES - _BAR_VALUES
+    zero = left + inner_w * -low / span
+    parts = [f'<text x="0" y="16" style="font-weight:600">{escape(title)}</text>']
+    for number, (name, value) in enumerate(bars):
+        y, width = _TOP + _BAR * number, inner_w * abs(value) / span
+        x = zero if value >= 0 else zero - width
+        parts.append(f'<text x="{left - 8}" y="{y + 12}" text-anchor="end">{escape(name)}</text>')
+        parts.append(
+            f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="{_BAR - 6}" fill="{_COLOURS[value >= 0]}"/>'
+        )
+        parts.append(f'<text x="{left + inner_w + 8}" y="{y + 12}">{short(value)}</text>')
+    height = _TOP + _BAR * len(bars) + 6
+    parts.append(f'<line x1="{zero:.1f}" x2="{zero:.1f}" y1="{_TOP - 4}" y2="{height - 6}" stroke="#888"/>')
+    return f'<svg width="{WIDTH}" height="{height}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
 
 
 def _runs(line: Line) -> Iterable[list[tuple[float, float]]]:
