@@ -32,6 +32,7 @@ MAX_WAIT_S = 15.0
 # While OpenSearch works at one request, the next is made and sent: two keep it busy, more would only queue there.
 _AT_ONCE = 2
 _FIRST_WAIT_S = 0.2
+_REPLACED = 200  # a document that is new is answered with 201
 
 # Status 400 too, but said of the cluster and not of the document: no room for more shards, an index that somebody
 # closed, an index where the alias belongs. An operator can heal these; a dead letter could not.
@@ -90,8 +91,14 @@ class BulkWriter:
         self._lost_contact = False
         self._preparing = threading.Lock()
 
-    async def write(self, documents: Sequence[Document]) -> list[Refusal]:
+    async def write(self, documents: Sequence[Document], replaced: set[int] | None = None) -> list[Refusal]:
         """Store the documents; returns those that OpenSearch refuses for their content.
+
+        An update of a document that is not there (any more) is refused too.
+
+        Args:
+            documents: what to store.
+            replaced: takes the positions of those whose id was there before: they have erased what was added since.
 
         Raises:
             ConfigError: the credentials are refused.
@@ -101,7 +108,7 @@ class BulkWriter:
         rest = list(range(len(documents)))
         while rest:
             last = {(documents[at].index, documents[at].id): at for at in rest}
-            refused = await self._deliver_all(self._requests(documents, last.values()))
+            refused = await self._deliver_all(self._requests(documents, last.values()), replaced)
             refusals += refused
             # Where the last copy is refused, the one before it is what stays.
             keys = {(documents[refusal.position].index, documents[refusal.position].id) for refusal in refused}
@@ -123,13 +130,13 @@ class BulkWriter:
         if request:
             yield request
 
-    async def _deliver_all(self, requests: Iterable[dict[int, bytes]]) -> list[Refusal]:
+    async def _deliver_all(self, requests: Iterable[dict[int, bytes]], replaced: set[int] | None) -> list[Refusal]:
         """Send requests, some at once; refusals in the order of the requests."""
         refusals: list[Refusal] = []
         under_way: deque[asyncio.Task[list[Refusal]]] = deque()
         try:
             for request in requests:
-                under_way.append(asyncio.create_task(self._deliver(request)))
+                under_way.append(asyncio.create_task(self._deliver(request, replaced)))
                 await asyncio.sleep(0)  # it is sent while the next one is made
                 if len(under_way) == _AT_ONCE:
                     refusals += await under_way[0]
@@ -143,7 +150,7 @@ class BulkWriter:
             await asyncio.gather(*under_way, return_exceptions=True)
         return refusals
 
-    async def _deliver(self, request: dict[int, bytes]) -> list[Refusal]:
+    async def _deliver(self, request: dict[int, bytes], replaced: set[int] | None) -> list[Refusal]:
         """Send a request until nothing of it is left to be tried again."""
         refusals: list[Refusal] = []
         pending = request
@@ -151,6 +158,8 @@ class BulkWriter:
             with attempt:
                 answers = await asyncio.to_thread(self._attempt, pending)
                 refusals += [Refusal(at, _reason(answer)) for at, answer in answers.items() if _is_refused(answer)]
+                if replaced is not None:
+                    replaced.update(at for at, answer in answers.items() if answer.status == _REPLACED)
                 pending = {at: pending[at] for at, answer in answers.items() if _is_postponed(answer)}
                 if pending:
                     raise ServerUnavailable(_summary(answers[at] for at in pending))
@@ -211,8 +220,9 @@ def _problem(state: RetryCallState) -> str:
 
 
 def _lines(document: Document) -> bytes:
-    action = msgspec.json.encode({"index": {"_index": document.index, "_id": document.id}})
-    return b"%b\n%b\n" % (action, document.body)
+    target = {"_index": document.index, "_id": document.id}
+    action = {"update": {**target, "retry_on_conflict": 5}} if document.is_update else {"index": target}
+    return b"%b\n%b\n" % (msgspec.json.encode(action), document.body)
 
 
 def _answers(response: object) -> list[_Answer]:
@@ -236,7 +246,8 @@ class _Response(msgspec.Struct):
 
 
 def _is_refused(answer: _Answer) -> bool:
-    return answer.status == 400 and answer.error.get("type") not in _CLUSTER_FAULTS
+    kind = answer.error.get("type")
+    return (answer.status == 400 and kind not in _CLUSTER_FAULTS) or kind == "document_missing_exception"
 
 
 def _is_postponed(answer: _Answer) -> bool:

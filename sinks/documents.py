@@ -17,25 +17,40 @@ from features.errors import DecodeError
 from features.times import MAX_EVENT_MS
 
 INDEX_ALIAS = "processed_transactions"
+CHARTED = (
+    "num_trans_last_10m",
+    "num_trans_last_1w",
+    "avg_amt_last_10m",
+    "avg_amt_last_1w",
+    "amt_ratio1",
+    "amt_ratio2",
+    "count_ratio",
+    "secs_since_last",
+)
+"""Features that a card's page draws: `fraud.features` is stored only, these are charted too."""
 OLDER_SUFFIX = "older"
 OLDER_AFTER_MS = 400 * 86_400_000
 MAX_ID_BYTES = 512
 
+_HOUR_MS = 3_600_000
 _DAY_MS = 86_400_000
+_WEEKDAYS = ("4 Thu", "5 Fri", "6 Sat", "7 Sun", "1 Mon", "2 Tue", "3 Wed")  # 1970 began on a Thursday
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _MILLISECOND = timedelta(milliseconds=1)
+_NUMBERS = frozenset({int, float})  # a boolean is no number to the engine
 
 _Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 _Name = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class Document(msgspec.Struct, frozen=True, gc=False):
-    """One document: `body` is its JSON in one line."""
+    """One document: `body` is its JSON in one line; of an update, what the engine shall do to the one that is there."""
 
     index: str
     id: str
     body: bytes
+    is_update: bool = False
 
 
 class _Verdict(msgspec.Struct, gc=False):
@@ -47,6 +62,9 @@ class _Verdict(msgspec.Struct, gc=False):
     clock_skew_ms: Annotated[int, msgspec.Meta(ge=0)] = 0
     late_by_ms: int = 0
     degraded: str | None = None
+    duplicate: bool = False
+    probability: float = 0.0
+    features: dict[str, Any] = {}
 
 
 class _Outcome(msgspec.Struct, gc=False):
@@ -56,6 +74,7 @@ class _Outcome(msgspec.Struct, gc=False):
     card_id: _Name
     event_time: _Instant
     fraud: _Verdict
+    amount: float = 0.0
 
 
 def outcome_document(value: bytes | None, *, index_prefix: str, indexed_at_ms: int) -> Document:
@@ -76,7 +95,7 @@ def outcome_document(value: bytes | None, *, index_prefix: str, indexed_at_ms: i
     if not 0 <= effective_ms <= MAX_EVENT_MS:
         raise DecodeError("bad_time", "the effective time lies outside 1970 to 9999")
     broker_ms = _epoch_ms(outcome.fraud.scored_at) - round(outcome.fraud.latency_ms)
-    _derive(fields, outcome.fraud, indexed_at_ms)
+    _derive(fields, outcome, effective_ms, indexed_at_ms)
     return Document(
         index=index_name(effective_ms, broker_ms, index_prefix),
         id=document_id(outcome.card_id, outcome.transaction_id),
@@ -103,7 +122,7 @@ def index_name(effective_ms: int, broker_ms: int, index_prefix: str = "") -> str
     'processed_transactions-2026.01.02'
     """
     late = broker_ms - effective_ms > OLDER_AFTER_MS
-    return f"{index_prefix}{INDEX_ALIAS}-{OLDER_SUFFIX if late else _day(effective_ms // _DAY_MS)}"
+    return f"{index_prefix}{INDEX_ALIAS}-{OLDER_SUFFIX if late else day_of(effective_ms)}"
 
 
 def _decoded(value: bytes | None) -> dict[str, Any]:
@@ -111,7 +130,7 @@ def _decoded(value: bytes | None) -> dict[str, Any]:
         raise DecodeError("empty", "the record has no value")
     try:
         fields = msgspec.json.decode(value)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise DecodeError("not_json", "the value is not JSON") from None
     if not isinstance(fields, dict):
         raise DecodeError("not_object", "the value is not a JSON object")
@@ -127,15 +146,27 @@ def _checked(fields: dict[str, Any]) -> _Outcome:
         raise DecodeError(reason, f"not an outcome: {exc}") from None
 
 
-def _derive(fields: dict[str, Any], verdict: _Verdict, indexed_at_ms: int) -> None:
+def _derive(fields: dict[str, Any], outcome: _Outcome, effective_ms: int, indexed_at_ms: int) -> None:
     """Add what dashboards need: 0/1 numbers, since an average of them is a rate and a boolean has no average."""
+    verdict = outcome.fraud
     fields["indexed_at"] = _rfc3339(indexed_at_ms)
+    fields["hour"] = effective_ms // _HOUR_MS % 24
+    fields["weekday"] = _WEEKDAYS[effective_ms // _DAY_MS % 7]
     fields["fraud"] |= {
         "is_block": int(verdict.outcome == "block"),
         "is_review": int(verdict.outcome == "review"),
         "is_late": int(verdict.late_by_ms > 0),
         "is_degraded": int(verdict.degraded is not None),
+        "is_duplicate": int(verdict.duplicate),
     }
+    if features := verdict.features:
+        fields["charted"] = {name: features[name] for name in CHARTED if type(features.get(name)) in _NUMBERS}
+    if verdict.outcome == "review":
+        fields["review"] = {
+            "state": "open",
+            "opened_at": fields["fraud"]["scored_at"],
+            "expected_loss": verdict.probability * outcome.amount,
+        }
 
 
 def _epoch_ms(instant: datetime) -> int:
@@ -145,6 +176,11 @@ def _epoch_ms(instant: datetime) -> int:
 @lru_cache(maxsize=16)
 def _rfc3339(ts_ms: int) -> str:
     return (_EPOCH + ts_ms * _MILLISECOND).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def day_of(moment_ms: int) -> str:
+    """The UTC day of a moment as `YYYY.MM.DD`."""
+    return _day(moment_ms // _DAY_MS)
 
 
 @lru_cache(maxsize=1024)

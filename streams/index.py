@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from time import perf_counter
 
-import msgspec
 import structlog
 from confluent_kafka import Message
 from opensearchpy import OpenSearch
@@ -18,7 +17,9 @@ from features.outage import Outage
 from sinks.bulk import BulkWriter, back_off
 from sinks.documents import Document, outcome_document
 from sinks.index_template import setup_index
+from sinks.label_store import LabelStore
 from sinks.opensearch import connect
+from streams.rejected import OnRejected, Rejected
 from streams.role import Chunk, Turn
 from streams.settings import Settings
 from streams.watch.metrics import IndexMetrics
@@ -27,23 +28,8 @@ from streams.watch.stages import log_batch
 log = structlog.get_logger(__name__)
 
 
-class Rejected(msgspec.Struct, frozen=True):
-    """A record that cannot become a document, and why.
-
-    Attributes:
-        record: as it came from the topic.
-        reason: code of the contract's dead letters; `poison` where OpenSearch refused the document.
-        detail: one sentence for people, free of field values.
-    """
-
-    record: Message
-    reason: str
-    detail: str
-
-
 Decoded = tuple[list[Message], list[Document], list[Rejected]]
 """Records and their documents, in one order; and the records that are no outcomes."""
-OnRejected = Callable[[Sequence[Rejected]], Awaitable[None]]
 
 
 class IndexHandler:
@@ -76,6 +62,7 @@ class IndexHandler:
         self._now_ms = now_ms
         self._client: OpenSearch | None = None
         self._writer: BulkWriter | None = None
+        self._labels: LabelStore | None = None
 
     async def start(self) -> None:
         """Put the index template in place, waiting for OpenSearch up to `startup_wait_s`.
@@ -92,6 +79,7 @@ class IndexHandler:
                 await asyncio.to_thread(prepare)
         self._outage.answered()
         self._writer = BulkWriter(self._client, prepare, self._outage)
+        self._labels = LabelStore(self._client, self._writer, self._settings.index_prefix, self._outage)
 
     async def assigned(self, positions: dict[int, int | None]) -> None:
         """Nothing to do: documents overwrite themselves, whoever writes them."""
@@ -106,6 +94,9 @@ class IndexHandler:
         await turn()
         return self._write(chunks, decoded, taken_s)
 
+    def hurry(self) -> None:
+        """No file of this role changes while it runs."""
+
     async def stop(self) -> None:
         """Close the connections."""
         if self._client is not None:
@@ -119,12 +110,17 @@ class IndexHandler:
             IndexingError: OpenSearch refuses requests as such.
         """
         assert self._writer is not None, "start comes first"
+        assert self._labels is not None, "likewise"
         began_s = perf_counter()
         records, documents, rejected = decoded
-        for refusal in await self._writer.write(documents):
+        replaced: set[int] = set()
+        for refusal in await self._writer.write(documents, replaced):
             record, document = records[refusal.position], documents[refusal.position]
             rejected.append(Rejected(record, "poison", f"OpenSearch refuses the document: {refusal.reason}"))
             _log_rejected(rejected[-1], index=document.index, id=document.id)
+        if replaced:
+            # Written again (a replay, a copy), a document has lost its label.
+            await self._labels.restore([documents[at] for at in sorted(replaced)])
         if rejected:
             await self._on_rejected(rejected)
         taken_s["write"] = perf_counter() - began_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -45,8 +46,23 @@ class Settings(BaseSettings):
     opensearch_password: SecretStr = Field(SecretStr(""), description="basic auth password")
     opensearch_ssl_ca: str = Field("", description="path of the CA certificate (PEM) for OpenSearch")
 
-    model: str = Field("model", min_length=1, description="model folder")
+    model: str = Field(
+        "model", min_length=1, description="model folder, or a model of the registry: models:/fraud@champion"
+    )
     rules: str = Field("", description="rules file or folder; empty: the model alone decides")
+    registry: SecretStr = Field(
+        SecretStr(""), description="MLflow server or database of the registry; empty: SQLite in FRAUD_REGISTRY_DIR"
+    )
+    registry_dir: str = Field(
+        "registry", min_length=1, description="folder of the models taken from the registry, and of their names"
+    )
+    lifecycle: str = Field("", description="YAML file of gates, alarms and retraining rules; empty: the defaults")
+
+    challenger: str = Field("", description="folder of another model, which scores beside the model; empty: none")
+    shadow_share: float = Field(
+        1.0, ge=0, le=1, description="share of the transactions that the challenger scores without effect"
+    )
+    canary_share: float = Field(0.0, ge=0, le=1, description="share of the cards that the challenger decides")
 
     alerts: str = Field("alerts.yaml", min_length=1, description="file of alert channels and routes")
     alerts_dir: str = Field(
@@ -70,6 +86,24 @@ class Settings(BaseSettings):
     partitions: int = Field(4, ge=1, le=10_000, description="partitions of the in and out topics")
     replication_factor: int = Field(1, ge=1, le=32767, description="replicas of the topics that setup creates")
 
+    console_host: str = Field("127.0.0.1", min_length=1, description="address that the console listens on")
+    console_port: int = Field(8800, ge=0, le=65535, description="port of the console; 0: a free port, logged")
+    console_users: str = Field("console-users.yaml", min_length=1, description="users file of the console")
+    console_session_s: int = Field(
+        8 * 3600, ge=60, le=7 * 86_400, description="how long a login to the console lasts at most"
+    )
+    console_idle_s: int = Field(3600, ge=60, le=7 * 86_400, description="how long it lasts without a request")
+    console_claim_s: int = Field(900, ge=10, le=86_400, description="how long a claimed case stays claimed unattended")
+    console_proxies: str = Field(
+        "",
+        description="addresses or networks of proxies in front of the console, joined by commas; only they are believed",
+    )
+    console_proxy_header: str = Field(
+        "", pattern=r"^[A-Za-z0-9-]*$", description="header in which these proxies name who is logged in; empty: none"
+    )
+    console_ssl_certificate: str = Field("", description="path of the certificate (PEM) that the console shows")
+    console_ssl_key: str = Field("", description="path of its key (PEM)")
+
     http_port: int = Field(0, ge=0, le=65535, description="health and metrics of a role; 0: a free port, logged")
     http_host: str = Field("127.0.0.1", description="address that health and metrics listen on")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severity logged")
@@ -86,12 +120,31 @@ class Settings(BaseSettings):
         0, ge=0, description="milliseconds that scoring a batch may take; outcomes beyond are flagged; 0: no limit"
     )
     max_batch: int = Field(4000, ge=1, le=10_000, description="records scored together at most")
+    sample_s: int = Field(
+        30, ge=0, le=3600, description="seconds between samples of the consumer lag for dashboards; 0: none"
+    )
+    retention_days: int = Field(
+        0, ge=0, le=36_500, description="days that outcomes stay in OpenSearch; 0: until they are deleted by hand"
+    )
+    dashboards_url: SecretStr = Field(
+        SecretStr("http://localhost:5601"), description="OpenSearch Dashboards, http(s)://host:port; empty: none"
+    )
+    console_url: str = Field(
+        "http://localhost:8800", description="the review console, to which the dashboards link; empty: no links"
+    )
     startup_wait_s: Annotated[float, Field(ge=0)] = Field(
         45.0, description="how long a role waits at its start for a server that is away; 0: for ever"
     )
 
     @field_validator(
-        "kafka_ssl_ca", "kafka_ssl_certificate", "kafka_ssl_key", "redis_ssl_ca", "opensearch_ssl_ca", mode="after"
+        "kafka_ssl_ca",
+        "kafka_ssl_certificate",
+        "kafka_ssl_key",
+        "redis_ssl_ca",
+        "opensearch_ssl_ca",
+        "console_ssl_certificate",
+        "console_ssl_key",
+        mode="after",
     )
     @classmethod
     def _file_is_there(cls, path: str) -> str:
@@ -114,6 +167,22 @@ class Settings(BaseSettings):
         if any(len(key) < 32 or key != key.strip() for key in keys):
             raise ValueError(f"{PREFIX}PAN_KEYS_OLD: each key must be at least 32 bytes, joined by commas alone")
         return self
+
+    @model_validator(mode="after")
+    def _proxies_are_addresses(self) -> Self:
+        try:
+            networks = self.console_networks()
+        except ValueError as exc:
+            raise ValueError(f"{PREFIX}CONSOLE_PROXIES: {exc}") from None
+        if self.console_proxy_header and not networks:
+            raise ValueError(f"{PREFIX}CONSOLE_PROXY_HEADER is set, but {PREFIX}CONSOLE_PROXIES names no proxy")
+        if bool(self.console_ssl_certificate) != bool(self.console_ssl_key):
+            raise ValueError(f"{PREFIX}CONSOLE_SSL_CERTIFICATE and {PREFIX}CONSOLE_SSL_KEY go together")
+        return self
+
+    def console_networks(self) -> list[IPv4Network | IPv6Network]:
+        """The proxies that the console believes; raises ValueError for what is no address."""
+        return [ip_network(part.strip()) for part in self.console_proxies.split(",") if part.strip()]
 
     def old_pan_keys(self) -> list[bytes]:
         """The older keys of the card-number tokens, in their order."""

@@ -47,7 +47,8 @@ def test_document_is_the_outcome_and_what_dashboards_add():
     document = made(WHOLE_OUTCOME, index_prefix="eu-", indexed_at_ms=1_767_323_046_789)
     expected = json.loads(WHOLE_OUTCOME)
     expected["indexed_at"] = "2026-01-02T03:04:06.789Z"
-    expected["fraud"] |= {"is_block": 1, "is_review": 0, "is_late": 1, "is_degraded": 1}
+    expected["fraud"] |= {"is_block": 1, "is_review": 0, "is_late": 1, "is_degraded": 1, "is_duplicate": 1}
+    expected |= {"hour": 3, "weekday": "5 Fri", "charted": {"num_trans_last_10m": 7, "avg_amt_last_10m": 0.1}}
     assert (document.index, document.id) == ("eu-processed_transactions-2026.01.02", "tok_a:tx-1")
     assert json.loads(document.body) == expected
     assert b"\n" not in document.body

@@ -1,0 +1,1 @@
+"""What the `index` role does beside its outcomes: labels, dead letters, samples of the operation."""
