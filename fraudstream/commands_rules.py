@@ -76,12 +76,15 @@ def backtest(
         ),
     ] = None,
     *,
+    labelled: Annotated[
+        bool, typer.Option("--labelled", help="Of --outcomes, only those that somebody said to be fraud or not.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show what rules and thresholds would have done to a history, against those in force.
 
-    Lists in Redis (FRAUD_REDIS_URL) are taken as they are now. Outcomes in OpenSearch (FRAUD_OPENSEARCH_URL) have no
-    labels: what is fraudulent is not known there.
+    Lists in Redis (FRAUD_REDIS_URL) are taken as they are now. Outcomes in OpenSearch (FRAUD_OPENSEARCH_URL) have the
+    labels that were given since; one without counts as ordinary.
 
     Example: fraudstream backtest --rules rules-new --against rules --history history --html report.html
     """
@@ -94,6 +97,8 @@ def backtest(
 
     if (history is None) == (outcomes is None):
         raise ConfigError("give either --history or --outcomes")
+    if labelled and outcomes is None:
+        raise ConfigError("--labelled goes with --outcomes; every row of a history has a label")
     settings = load_settings()
     new = _candidate(str(rules), settings)
     old = _candidate(str(against) if against else settings.rules, settings)
@@ -104,7 +109,7 @@ def backtest(
             batches = _of_history(stack, history, table, loaded, wanted, settings)
         else:
             assert outcomes is not None
-            batches = _of_outcomes(stack, outcomes, wanted, settings)
+            batches = _of_outcomes(stack, outcomes, wanted, settings, labelled=labelled)
         show = stack.enter_context(progress("backtest"))
         report = run_backtest(batches, new, old, loaded.thresholds, lambda rows: show(rows, None))
     if as_json:
@@ -127,7 +132,9 @@ def _of_history(
     return history_batches(features, history, model, wanted, pan_key=key)
 
 
-def _of_outcomes(stack: ExitStack, span: tuple[str, str], wanted: Wanted, settings: Settings) -> Iterator[Batch]:
+def _of_outcomes(
+    stack: ExitStack, span: tuple[str, str], wanted: Wanted, settings: Settings, *, labelled: bool
+) -> Iterator[Batch]:
     from features.times import parse_rfc3339
     from streams.index import opensearch_client
     from streams.past_outcomes import outcome_batches
@@ -137,7 +144,7 @@ def _of_outcomes(stack: ExitStack, span: tuple[str, str], wanted: Wanted, settin
         raise ConfigError("--outcomes: two times as in 2026-01-01T00:00:00Z are expected")
     client = opensearch_client(settings)
     stack.callback(client.close)
-    return outcome_batches(client, settings.index_prefix, wanted, since_ms, until_ms)
+    return outcome_batches(client, settings.index_prefix, wanted, since_ms, until_ms, labelled=labelled)
 
 
 @contextmanager

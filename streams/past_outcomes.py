@@ -31,8 +31,13 @@ def outcome_batches(
     wanted: Wanted,
     since_ms: int,
     until_ms: int,
+    *,
+    labelled: bool = False,
 ) -> Iterator[Batch]:
-    """Every outcome of an authorization in a span of event time, of the catalogue in force; labels are not known.
+    """Every outcome of an authorization in a span of event time, of the catalogue in force.
+
+    Labels are those in the documents. An outcome without one counts as ordinary, unless nobody gave any in this span:
+    then labels are not known.
 
     Args:
         client: of OpenSearch.
@@ -40,31 +45,29 @@ def outcome_batches(
         wanted: what rules read.
         since_ms: from this event time on, epoch milliseconds.
         until_ms: and before this one.
+        labelled: only those that somebody said to be fraud or not.
 
     Raises:
         ServerUnavailable: OpenSearch does not answer.
         ConfigError: it refuses the user.
     """
     span = {"gte": format_rfc3339(since_ms), "lt": format_rfc3339(until_ms)}
-    query = {
-        "query": {
-            "bool": {
-                "filter": [
-                    {"range": {"event_time": span}},
-                    {"term": {"type": "authorization"}},
-                    {"term": {"fraud.feature_set": FEATURE_SET}},
-                ]
-            }
-        }
-    }
+    filters: list[dict[str, Any]] = [
+        {"range": {"event_time": span}},
+        {"term": {"type": "authorization"}},
+        {"term": {"fraud.feature_set": FEATURE_SET}},
+    ]
+    known = {"query": {"bool": {"filter": [*filters, {"exists": {"field": "label.is_fraud"}}]}}}
+    query = known if labelled else {"query": {"bool": {"filter": filters}}}
     index = f"{index_prefix}{INDEX_ALIAS}"
     with mapped_errors():
+        has_labels = labelled or client.count(index=index, body=known)["count"] > 0
         documents = (hit["_source"] for hit in scan(client, query=query, index=index, size=_PAGE))
         while page := list(islice(documents, ROWS)):
-            yield _batch(page, wanted)
+            yield _batch(page, wanted, has_labels=has_labels)
 
 
-def _batch(documents: list[dict[str, Any]], wanted: Wanted) -> Batch:
+def _batch(documents: list[dict[str, Any]], wanted: Wanted, *, has_labels: bool) -> Batch:
     decisions = [document["fraud"] for document in documents]
     values = [[one["features"][name] for name in FEATURE_NAMES] for one in decisions]
     x = np.array(values, np.float64).reshape(len(documents), len(FEATURE_NAMES))
@@ -82,7 +85,11 @@ def _batch(documents: list[dict[str, Any]], wanted: Wanted) -> Batch:
         columns,
         np.array([one["probability"] for one in decisions], np.float32),
         x[:, _AMOUNT],
-        None,
+        np.array([_is_fraud(document) for document in documents], np.bool_) if has_labels else None,
         event_ms // _DAY_MS,
         [document["transaction_id"] for document in documents],
     )
+
+
+def _is_fraud(document: dict[str, Any]) -> bool:
+    return bool((document.get("label") or {}).get("is_fraud"))

@@ -68,6 +68,20 @@ def test_the_report_counts_what_is_there(opensearch_client, stored, tmp_path, mo
     first = outcome_batches(opensearch_client, stored, wanted, FIRST_MS, FIRST_MS + DAY_MS)
     assert sum(len(batch.amount) for batch in first) == 4
 
+    for number, is_fraud in ((7, 1), (6, 0)):
+        index = f"{stored}{INDEX_ALIAS}-2026.01.0{1 + number % 2}"
+        label = {"doc": {"label": {"is_fraud": is_fraud}}}
+        opensearch_client.update(index=index, id=str(number), body=label, params={"refresh": "true"})
+    until_ms = FIRST_MS + 2 * DAY_MS
+    told = run_backtest(
+        outcome_batches(opensearch_client, stored, wanted, FIRST_MS, until_ms), side, Candidate("none", None), limits
+    )
+    assert told.labelled
+    assert (told.total.count, told.total.frauds) == (8, 1)
+    assert {line.id: line.hits.frauds for line in told.new.rules} == {"large": 0, "likely": 1}
+    known = outcome_batches(opensearch_client, stored, wanted, FIRST_MS, until_ms, labelled=True)
+    assert [batch.fraud.tolist().count(True) / len(batch.fraud) for batch in known] == [0.5]
+
     variables = {**servers.env(), "FRAUD_INDEX_PREFIX": stored, "FRAUD_MODEL": str(model_dir)}
     span = ("--outcomes", "2026-01-01T00:00:00Z", "2026-01-03T00:00:00Z")
     done = run(tmp_path, "backtest", "--rules", "rules.yaml", *span, "--json", **variables)
