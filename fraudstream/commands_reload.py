@@ -47,7 +47,7 @@ def reload(
 
 async def _reloaded(settings: Settings, wait_s: float) -> list[Standing]:
     from streams.policy.board import Board
-    from streams.roles import redis_of
+    from streams.wired.score import redis_of
 
     client = redis_of(settings)
     try:

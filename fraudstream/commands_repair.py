@@ -77,11 +77,12 @@ def _rescored(settings: Settings, between: tuple[str, str], only: set[int]) -> i
 
 
 async def _rescore(settings: Settings, between: tuple[str, str], only: set[int]) -> Report:
+    from sinks.topics import DEAD_LETTERS, PROCESSED, TRANSACTIONS
     from streams.brokers import wait_for_topics
     from streams.repair.ranges import spans_between
     from streams.repair.replay import committed_offsets
     from streams.repair.topic_reader import in_thread, reading
-    from streams.roles import DEAD_LETTERS, PROCESSED, TRANSACTIONS, make_rescorer, make_state
+    from streams.wired.score import make_rescorer, make_state
 
     topic = settings.topic(TRANSACTIONS)
     await wait_for_topics(settings, [topic, settings.topic(PROCESSED)], [settings.topic(DEAD_LETTERS)])
@@ -103,9 +104,10 @@ async def _rescore(settings: Settings, between: tuple[str, str], only: set[int])
 
 
 async def _rebuild(settings: Settings, only: set[int], *, moved: bool) -> Replayed:
+    from sinks.topics import TRANSACTIONS
     from streams.brokers import wait_for_topics
     from streams.repair.replay import Replay
-    from streams.roles import TRANSACTIONS, make_state
+    from streams.wired.score import make_state
 
     topic = settings.topic(TRANSACTIONS)
     await wait_for_topics(settings, [topic])

@@ -30,13 +30,17 @@ def setup(
         ),
     ] = False,
 ) -> None:
-    """Make the topics and the index template; called again, it changes nothing.
+    """Make the topics, the index templates and the dashboards; called again, it changes nothing.
 
-    Needs FRAUD_KAFKA_BOOTSTRAP and FRAUD_OPENSEARCH_URL. Before --grow, stop the score roles.
+    Needs FRAUD_KAFKA_BOOTSTRAP and FRAUD_OPENSEARCH_URL; dashboards go to FRAUD_DASHBOARDS_URL where something answers.
+    Before --grow, stop the score roles.
 
     Example: fraudstream setup
     """
+    from console.audit_index import setup_audit_index
+    from fraudstream.commands_indices import store_dashboards
     from sinks.index_template import setup_index
+    from sinks.retention import ensure_policy
     from sinks.topics import ensure_topics
     from streams.index import opensearch_client
 
@@ -56,9 +60,13 @@ def setup(
     client = opensearch_client(settings)
     try:
         setup_index(client, settings.index_prefix)
+        setup_audit_index(client, settings.index_prefix)
+        typer.echo(f"index templates {settings.index_prefix}processed_transactions and others: as it should be")
+        if settings.retention_days:
+            typer.echo(f"retention policy: {ensure_policy(client, settings.index_prefix, settings.retention_days)}")
     finally:
         client.close()
-    typer.echo(f"index template {settings.index_prefix}processed_transactions: as it should be")
+    typer.echo(store_dashboards(settings, 0))
 
 
 def _said(change: TopicChange, partitions: int) -> str:
@@ -77,7 +85,11 @@ def score() -> None:
 
     Example: FRAUD_MODEL=model fraudstream score
     """
-    run("score", logged_settings())
+    from fraudstream.pulled import pull_if_remote
+
+    settings = logged_settings()
+    pull_if_remote(settings)
+    run("score", settings)
 
 
 def index() -> None:
@@ -104,8 +116,10 @@ def config() -> None:
 
 def run(role: Literal["score", "index", "alert"], settings: Settings) -> NoReturn:
     """Run a role, and end as it does."""
-    # XGBoost takes scikit-learn along wherever it is installed: half of a role's start, and no role needs it.
-    sys.modules.setdefault("sklearn", None)  # type: ignore[arg-type]  # what Python itself reads as "not there"
+    # XGBoost takes scikit-learn along wherever it is installed, redis-py OpenTelemetry: much of a role's start, and no
+    # role needs them.
+    for module in ("sklearn", "opentelemetry"):
+        sys.modules.setdefault(module, None)  # type: ignore[arg-type]  # what Python itself reads as "not there"
     from streams.app import run_role
 
     raise typer.Exit(run_role(role, settings))

@@ -35,16 +35,7 @@ def parity(
 
     Example: fraudstream parity --transactions 1000000
     """
-    settings = logged_settings()
-    from features.offline import build_table
-    from local.generator import generate
-
-    with tempfile.TemporaryDirectory(prefix="fraudstream-parity-") as folder:
-        history, table = Path(folder) / "history", Path(folder) / "table.parquet"
-        generate(transactions, cards, seed, history)
-        build_table(history, table, grace_ms=settings.grace_s * 1000)
-        own = settings.model_copy(update={"key_prefix": f"{settings.key_prefix}parity-{uuid.uuid4().hex[:8]}-"})
-        found = asyncio.run(_compare(own, history, table, seed))
+    found = prove_parity(logged_settings(), transactions, cards, seed)
     typer.echo(f"{found.events:,} events, {found.values:,} feature values, {found.different:,} different")
     for example in found.examples:
         typer.echo(
@@ -53,12 +44,33 @@ def parity(
     raise typer.Exit(1 if found.different else 0)
 
 
-async def _compare(settings: Settings, history: Path, table: Path, seed: int) -> Parity:
+def prove_parity(settings: Settings, transactions: int, cards: int, seed: int, patience_s: float = 0) -> Parity:
+    """Compare features served with those of the offline table, on generated events.
+
+    Args:
+        settings: where Redis is.
+        transactions: events to compare.
+        cards: cards that they are spread over.
+        seed: of the events and of the batch sizes.
+        patience_s: how long a call to Redis may take before StoreAway is raised; 0: it is waited for.
+    """
+    from features.offline import build_table
+    from local.generator import generate
+
+    with tempfile.TemporaryDirectory(prefix="fraudstream-parity-") as folder:
+        history, table = Path(folder) / "history", Path(folder) / "table.parquet"
+        generate(transactions, cards, seed, history)
+        build_table(history, table, grace_ms=settings.grace_s * 1000)
+        own = settings.model_copy(update={"key_prefix": f"{settings.key_prefix}parity-{uuid.uuid4().hex[:8]}-"})
+        return asyncio.run(_compare(own, history, table, seed, patience_s))
+
+
+async def _compare(settings: Settings, history: Path, table: Path, seed: int, patience_s: float) -> Parity:
     from features.decode import Decoder
     from streams.parity import compare
-    from streams.roles import make_state
+    from streams.wired.score import make_state
 
-    state = make_state(settings)
+    state = make_state(settings, patience_s)
     await state.store.start()
     try:
         with progress("parity") as show:

@@ -14,11 +14,12 @@ from typing import Any, Final, cast
 import structlog
 
 from features.errors import BatchRevoked, FraudstreamError, ServerUnavailable
-from streams.beside.make import make_services
+from sinks.topics import DEAD_LETTERS, PROCESSED, TRANSACTIONS
+from streams.beside.source import Service
 from streams.brokers import wait_for_topics
 from streams.delivery import BatchConsumer
 from streams.role import Chunk, Handler
-from streams.roles import DEAD_LETTERS, PROCESSED, SOURCES, TRANSACTIONS, Role, make_handler, now_ms
+from streams.roles import SOURCES, Role, make_handler, now_ms
 from streams.settings import Settings
 from streams.transport import BatchApp
 from streams.watch.health import Health, serve_http
@@ -62,6 +63,15 @@ def run_role(role: Role, settings: Settings) -> int:
     return _Process(settings, handler, settings.topic(SOURCES[role]), health).run()
 
 
+def _services(settings: Settings, health: Health) -> list[Service]:
+    """What runs beside the batches."""
+    if health.role != "index":
+        return []
+    from streams.beside.make import make_services  # noqa: PLC0415 - the other roles do not wait for its imports
+
+    return make_services(settings, health, _CONSUMER, now_ms)
+
+
 class _Process:
     """One role in this process."""
 
@@ -79,7 +89,7 @@ class _Process:
             on_progress=self._health.progressed,
         )
         self._app.agent(self._app.batch_topic)(self._agent)
-        self._beside = make_services(settings, health, _CONSUMER, now_ms)
+        self._beside = _services(settings, health)
         # The event loop itself keeps no task alive.
         self._finishing: asyncio.Future[None] | None = None
 

@@ -32,7 +32,7 @@ GROUPS: Final = {
 def make_services(
     settings: Settings, health: Health, consumer: Mapping[str, str | int | bool], now_ms: Callable[[], int]
 ) -> list[Service]:
-    """What runs beside the batches of a role: of `index`, labels, dead letters and samples.
+    """What runs beside the batches of the `index` role: labels, dead letters and samples.
 
     Args:
         settings: where everything is.
@@ -40,8 +40,6 @@ def make_services(
         consumer: librdkafka's settings of a role's consumer.
         now_ms: the clock, epoch milliseconds.
     """
-    if health.role != "index":
-        return []
     outage, prefix = health.outages["opensearch"], settings.index_prefix
     services: list[Service] = [
         LabelService(

@@ -10,12 +10,13 @@ import numpy as np
 
 from features.catalogue import FEATURES
 from features.decode import Decoder
-from features.errors import ModelError
+from features.errors import ModelError, RulesError
 from scoring.manifest import MANIFEST_FILE, MODEL_FILE
 from scoring.model import Model
 from scoring.policy import Batch, Policy, judge
 from scoring.registry_uri import resolve_model
 from scoring.rules.load import fingerprint, load_rules
+from scoring.rules.ruleset import RuleSet
 from scoring.stamp import stamp
 from scoring.trees import MOST_ROWS
 from streams.settings import Settings
@@ -64,7 +65,7 @@ class PolicyFiles:
 
     def renewed(self, policy: Policy, part: Part) -> Policy:
         """The policy with one part loaded anew, tried on a transaction; raises as `load` does."""
-        new = load_rules(Path(self._names["rules"])) if part == "rules" else self._model(part)
+        new = self._rules() if part == "rules" else self._model(part)
         renewed: Policy = msgspec.structs.replace(policy, **{part: new})
         _try(renewed)
         return renewed
@@ -82,8 +83,19 @@ class PolicyFiles:
             return f"none: {exc}"
         return stamp((folder / MANIFEST_FILE, folder / MODEL_FILE))
 
+    def _rules(self) -> RuleSet:
+        try:
+            return load_rules(Path(self._names["rules"]))
+        except RulesError as exc:
+            raise RulesError(f"FRAUD_RULES: {exc}") from None
+
     def _model(self, part: Part) -> Model:
-        return Model.load(self._folder(part))
+        try:
+            return Model.load(self._folder(part))
+        except ModelError as exc:
+            if part == "model":
+                raise
+            raise ModelError(str(exc).replace("FRAUD_MODEL", "FRAUD_CHALLENGER")) from None
 
     def _folder(self, part: Part) -> Path:
         return resolve_model(self._names[part], self._registry_dir)

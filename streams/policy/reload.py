@@ -16,6 +16,7 @@ import structlog
 
 from features.errors import ModelError, RulesError, ServerUnavailable
 from scoring.policy import Policy
+from scoring.stamp import Watched
 from streams.decisions import Decisions
 from streams.lists import ListBook
 from streams.policy.board import Board, Standing
@@ -25,40 +26,6 @@ from streams.watch.policy_metrics import PolicyMetrics
 log = structlog.get_logger(__name__)
 
 LOOK_S: Final = 1.0
-# What a refused version asks for besides its own files, a list file that is not there say, may come later.
-_AGAIN_MS: Final = 30_000
-
-
-class _Watched:
-    """A part of the policy, as it was found.
-
-    Attributes:
-        seen: stamp of the last look.
-        done: stamp of what was last loaded or refused.
-        wanted: to be loaded even where the stamp is the same.
-        problem: why the newest version is refused; empty where it is not.
-        again_ms: when a refused version is tried again.
-    """
-
-    def __init__(self, stamp: str) -> None:
-        self.seen = self.done = stamp
-        self.wanted = False
-        self.problem = ""
-        self.again_ms = 0
-
-    def is_due(self, stamp: str, now_ms: int) -> bool:
-        """Whether it is to be loaded at this look."""
-        stands_still, self.seen = stamp == self.seen, stamp
-        again = bool(self.problem) and now_ms >= self.again_ms
-        return stands_still and (stamp != self.done or self.wanted or again)
-
-    def loaded(self, stamp: str) -> None:
-        """What was found is in force."""
-        self.done, self.wanted, self.problem = stamp, False, ""
-
-    def refused(self, stamp: str, problem: str, now_ms: int) -> None:
-        """What was found cannot be used."""
-        self.done, self.wanted, self.problem, self.again_ms = stamp, False, problem, now_ms + _AGAIN_MS
 
 
 class Reloader:
@@ -89,7 +56,7 @@ class Reloader:
     ) -> None:
         self._files, self._decisions, self._book, self._board = files, decisions, book, board
         self._worker, self._now_ms, self._metrics, self._look_s = worker, now_ms, metrics, look_s
-        self._watched: dict[Part, _Watched] = {}
+        self._watched: dict[Part, Watched] = {}
         self._hurried = asyncio.Event()
         self._requested = self._answered = 0
         self._redis_away = False
@@ -102,7 +69,7 @@ class Reloader:
             ConfigError: Redis refuses us.
         """
         stamps = await asyncio.to_thread(self._files.stamps, self._decisions.policy)
-        self._watched = {part: _Watched(stamp) for part, stamp in stamps.items()}
+        self._watched = {part: Watched(stamp) for part, stamp in stamps.items()}
         self._metrics.in_force(self._decisions.policy)
         await self._talk(first=True)
         self._task = asyncio.get_running_loop().create_task(self._look_on())

@@ -20,8 +20,8 @@ from streams.cards import CardState, Pending
 from streams.intake import Incoming
 from streams.repair.rebuild import Rebuilder, Tally
 from streams.repair.topic_reader import Span, TopicReader, reading
-from streams.roles import State, limits_of, make_reader, make_state, source_of
 from streams.settings import Settings
+from streams.wired.score import State, limits_of, make_reader, make_state, source_of
 from tests.oracles.traffic import SPAN_MS, awkward, wire
 from tests.streams.pipeline import Pipeline
 from tests.streams.records import Sent, cards_of, ends, send, value_of
