@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help install demo up down test check format lock bench bench-quick faults soak clean
+.PHONY: help install demo lifecycle up down test check format lock bench bench-quick faults soak clean
 
 help: ## show what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
@@ -45,6 +45,9 @@ $(STAMP): requirements.lock pyproject.toml
 
 demo: install ## watch an attack being caught, end to end, on real servers (under four minutes)
 	@$(BIN)/fraudstream demo
+
+lifecycle: install ## watch a model grow old and be replaced by a better one, every step checked (under ten minutes)
+	@$(BIN)/fraudstream lifecycle
 
 up: install ## the same, left running for a look
 	@$(BIN)/fraudstream demo --keep
@@ -79,7 +82,7 @@ format: install ## format the code and fix what can be fixed
 
 lock: install ## write requirements.lock anew from pyproject.toml (needs the network)
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra local --extra train --group dev --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra local --extra console --extra train --extra registry --group dev --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" \
 	  --output-file requirements.lock
 

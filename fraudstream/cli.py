@@ -12,12 +12,16 @@ from features.errors import FraudstreamError
 from features.pan import scrub
 from fraudstream import (
     commands_alert,
+    commands_console,
     commands_dlq,
     commands_explain,
+    commands_indices,
     commands_lists,
     commands_model,
+    commands_promotion,
     commands_reload,
     commands_repair,
+    commands_retrain,
     commands_roles,
     commands_rules,
     commands_security,
@@ -25,6 +29,8 @@ from fraudstream import (
     commands_state,
     commands_thresholds,
     commands_traffic,
+    commands_train,
+    commands_watch,
 )
 from fraudstream.terminal import keep_standard_streams, say
 from local.errors import LocalStackError
@@ -63,7 +69,12 @@ def _fraudstream(
 commands_stack.register(app)
 commands_roles.register(app)
 commands_alert.register(app)
+commands_console.register(app)
 commands_model.register(app)
+commands_train.register(app)
+commands_promotion.register_commands(app)
+commands_watch.register(app)
+commands_retrain.register(app)
 commands_rules.register(app)
 commands_thresholds.register(app)
 commands_explain.register(app)
@@ -72,6 +83,7 @@ commands_reload.register(app)
 commands_state.register(app)
 commands_repair.register(app)
 commands_dlq.register(app)
+commands_indices.register(app)
 commands_traffic.register(app)
 commands_security.register(app)
 

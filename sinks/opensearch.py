@@ -23,7 +23,13 @@ _CONNECT_TIMEOUT_S = 5.0
 
 
 def connect(
-    url: str, *, username: str = "", password: str = "", ca_path: str = "", timeout_s: float = 60.0
+    url: str,
+    *,
+    username: str = "",
+    password: str = "",
+    ca_path: str = "",
+    timeout_s: float = 60.0,
+    connections: int = 1,
 ) -> OpenSearch:
     """Make the client; nothing is sent yet.
 
@@ -33,6 +39,7 @@ def connect(
         password: basic auth password.
         ca_path: PEM file with the authority that signed the server's certificate; empty: those of the system.
         timeout_s: longest wait for an answer. Long, since a first document of a day creates that day's index.
+        connections: how many are kept for the next requests.
 
     Raises:
         ConfigError: the URL or the certificate file cannot be used.
@@ -42,8 +49,9 @@ def connect(
     secure = parts.scheme == "https"
     return OpenSearch(
         hosts=[{"host": parts.hostname, "port": port, "url_prefix": parts.path.strip("/")}],
-        headers=_authorization(username or unquote(parts.username or ""), password or unquote(parts.password or "")),
+        headers=authorization(username or unquote(parts.username or ""), password or unquote(parts.password or "")),
         timeout=urllib3.Timeout(connect=_CONNECT_TIMEOUT_S, read=timeout_s),
+        pool_maxsize=connections,
         max_retries=0,  # retries are ours: they back off, and they are logged
         use_ssl=secure,
         ssl_context=_tls_context(ca_path) if secure else None,
@@ -126,7 +134,7 @@ def _tls_context(ca_path: str) -> ssl.SSLContext:
         raise ConfigError(f"{_CA}: cannot be used as a CA certificate ({exc.strerror})") from None
 
 
-def _authorization(username: str, password: str) -> dict[str, str]:
+def authorization(username: str, password: str) -> dict[str, str]:
     """Basic auth in UTF-8; the library's own would end at a character outside Latin-1."""
     if not username:
         return {}

@@ -31,6 +31,7 @@ TRANSACTIONS: Final = "transactions"
 PROCESSED: Final = "processed_transactions"
 DEAD_LETTERS: Final = "transactions.dlq"
 LABELS: Final = "fraud_labels"
+AUDIT: Final = "review_audit"
 
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 """Above every record that is accepted, so that an oversized one arrives and is dead-lettered."""
@@ -92,6 +93,8 @@ def topic_configs(grace_ms: int) -> dict[str, dict[str, str]]:
         DEAD_LETTERS: {"max.message.bytes": roomy, "retention.ms": kept, "cleanup.policy": "delete"},
         # Labels arrive weeks after their transactions and are what the next model learns from.
         LABELS: {"retention.ms": _FOR_EVER, "cleanup.policy": "delete"},
+        # Who did what in the console: whoever asks does so years later.
+        AUDIT: {"retention.ms": _FOR_EVER, "cleanup.policy": "delete"},
     }
 
 

@@ -1,0 +1,1 @@
+"""The analysts' review screen: a queue of flagged transactions, what is known of each, and their answers."""
