@@ -14,7 +14,9 @@ RUN pip wheel --no-deps --no-index --find-links wheels --wheel-dir wheels . \
     && pip --python /opt/fraudstream/bin/python install --no-index --find-links wheels fraudstream
 
 FROM python:3.11.14-slim-bookworm
-RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin fraud
+# The folder of alerts belongs to the role: a new volume takes its owner from here.
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin fraud \
+    && install --directory --owner 10001 --group 10001 --mode 0700 /var/lib/fraudstream/alerts
 COPY --from=build /opt/fraudstream /opt/fraudstream
 ENV PATH=/opt/fraudstream/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /tmp

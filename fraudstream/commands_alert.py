@@ -10,20 +10,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from features.errors import ConfigError
 from fraudstream.commands_roles import logged_settings, run
 
 if TYPE_CHECKING:
     from streams.alert.plan import Channel, Plan, Route
+    from streams.settings import Settings
 
 _DRY_RUN_GROUP = "dry-run"
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command()(alert)
+    """Add the commands of this module."""
+    # A role by itself, and a group of what is done beside it.
+    group = typer.Typer(invoke_without_command=True)
+    group.callback()(alert)
+    group.command()(resend)
+    app.add_typer(group, name="alert")
 
 
 def alert(
+    context: typer.Context,
     *,
     dry_run: Annotated[
         bool,
@@ -38,11 +45,11 @@ def alert(
 
     Example: FRAUD_ALERTS=alerts.yaml fraudstream alert
     """
-    from streams.alert.load import load_plan
-
-    settings = logged_settings()
-    plan = load_plan(Path(settings.alerts), os.environ)
-    logged_settings(plan.secrets())
+    if context.invoked_subcommand is not None:
+        if dry_run or check or test:
+            raise ConfigError(f"alert {context.invoked_subcommand}: its own options stand behind it")
+        return
+    settings, plan = _in_force()
     if check:
         _show(plan)
         return
@@ -57,6 +64,58 @@ def alert(
             }
         )
     run("alert", settings)
+
+
+def resend(
+    *,
+    channel: Annotated[list[str] | None, typer.Option(help="Only letters of this channel; may be repeated.")] = None,
+    reason: Annotated[list[str] | None, typer.Option(help="Only of this reason; may be repeated.")] = None,
+    to: Annotated[str, typer.Option(help="Send them to this channel, not each to its own.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the letters, and send nothing.")] = False,
+) -> None:
+    """Send dead letters of the alert role again, under their own ids; what is not delivered stays one.
+
+    Needs FRAUD_ALERTS and FRAUD_ALERTS_DIR. The role may run. Ends with 69 where a channel failed.
+
+    Example: fraudstream alert resend --channel desk --reason gave_up
+    """
+    import asyncio
+
+    from features.errors import ServerUnavailable
+    from fraudstream.progress import progress
+    from streams.alert.resend import Choice, listing
+    from streams.alert.resend import resend as send_again
+    from streams.alert.role import make_senders
+    from streams.roles import now_ms
+
+    settings, plan = _in_force()
+    for name in (*(channel or ()), *([to] if to else [])):
+        # A letter of a channel that is gone can go to another one.
+        if name not in plan.channels and (name == to or not to):
+            raise ConfigError(f"FRAUD_ALERTS: {settings.alerts} has no channel {name}")
+    choice = Choice(frozenset(channel or ()), frozenset(reason or ()), to)
+    folder = Path(settings.alerts_dir)
+    if dry_run:
+        for (name, why), count in sorted(listing(folder, choice).items()):
+            typer.echo(f"{name}: {count:,} {why}")
+        return
+    with progress("resend") as show:
+        resent = asyncio.run(send_again(folder, make_senders(plan, dry_run=False), choice, now_ms(), show))
+    for (name, result), count in sorted(resent.counts.items()):
+        problem = f" ({resent.problems[name]})" if result in {"refused", "away"} and name in resent.problems else ""
+        typer.echo(f"{name}: {count:,} {result}{problem}")
+    if resent.unreadable:
+        typer.echo(f"{resent.unreadable:,} lines are no letters; they stay", err=True)
+    if resent.problems:
+        raise typer.Exit(ServerUnavailable.exit_code)
+
+
+def _in_force() -> tuple[Settings, Plan]:
+    from streams.alert.load import load_plan
+
+    settings = logged_settings()
+    plan = load_plan(Path(settings.alerts), os.environ)
+    return logged_settings(plan.secrets()), plan
 
 
 def _show(plan: Plan) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, cast
 
 import structlog
 
+from features.hidden import hidden
 from features.pan import scrub
 from streams.watch.log_lines import LineHandler
 
@@ -111,7 +112,7 @@ class Scrubber:
 
     def _text(self, text: str) -> str:
         shown = text[: _MOST_CHARS + _MARGIN]
-        for secret in self._secrets:
+        for secret in (*self._secrets, *hidden()):
             shown = shown.replace(secret, _HIDDEN)
         shown = _USER_INFO.sub(f"{_HIDDEN}@", scrub(shown))
         return shown if len(shown) <= _MOST_CHARS else f"{shown[:_MOST_CHARS]}... ({len(text)} characters)"

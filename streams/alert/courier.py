@@ -85,6 +85,8 @@ class Courier:
             problem = await asyncio.wait_for(done, self._sender.deadline_s)
         except TimeoutError:
             raise ChannelAway(f"no answer within {self._sender.deadline_s:g} s") from None
+        # It has said its last word; that the thread itself may take another moment matters to nobody.
+        self._thread = None
         if problem is not None:
             raise problem
 

@@ -6,6 +6,7 @@ channel has taken it, or as a dead letter. Its id is that of the transaction, so
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -20,6 +21,7 @@ from streams.alert.desk import Desk
 from streams.alert.message import Alert, Outcome, alert_of, decode_outcome
 from streams.alert.plan import Channel, Plan, Route, Throttle
 from streams.alert.spool import Offer, Spool
+from streams.alert.watch import RoutesWatch
 from streams.alert.webhook import WebhookChannel
 from streams.alert.worker import ChannelWorker
 from streams.role import Chunk, Turn
@@ -40,21 +42,34 @@ class AlertHandler:
         metrics: counters of this process.
         startup_wait_s: how long to wait for the folder; 0: for ever.
         most_wait_s: longest pause between attempts of a channel.
+        watch: of the routes file; None: it does not change.
     """
 
     def __init__(
         self, plan: Plan, senders: Mapping[str, Sender], desk: Desk, now_ms: Callable[[], int], *,
-        metrics: AlertMetrics, startup_wait_s: float, most_wait_s: float = 30.0,
+        metrics: AlertMetrics, startup_wait_s: float, most_wait_s: float = 30.0, watch: RoutesWatch | None = None,
     ) -> None:  # fmt: skip
         self._plan, self._desk, self._now_ms = plan, desk, now_ms
-        self._metrics, self._startup_wait_s = metrics, startup_wait_s
-        self._wanted = {outcome.encode() for outcome in plan.outcomes}
-        self._workers = {
-            name: ChannelWorker(channel, senders[name], desk, now_ms, metrics, most_wait_s=most_wait_s)
-            for name, channel in plan.channels.items()
+        self._metrics, self._startup_wait_s, self._most_wait_s = metrics, startup_wait_s, most_wait_s
+        self._watch = watch
+        self._workers: dict[str, ChannelWorker] = {}
+        self._employ(plan.channels, senders)
+        # A batch is told by one plan from its first record to its last.
+        self._changing = asyncio.Lock()
+
+    def _employ(self, channels: Mapping[str, Channel], senders: Mapping[str, Sender]) -> list[ChannelWorker]:
+        """A worker for each of these channels, to be started."""
+        self._metrics.know(channels)
+        made = {
+            name: ChannelWorker(
+                channel, senders[name], self._desk, self._now_ms, self._metrics, most_wait_s=self._most_wait_s
+            )
+            for name, channel in channels.items()
         }
-        for name in plan.channels:
-            metrics.waits(name, partial(desk.waiting, name))
+        for name in channels:
+            self._metrics.waits(name, partial(self._desk.waiting, name))
+        self._workers |= made
+        return list(made.values())
 
     async def start(self) -> None:
         """Take the folder, and go on with what waits in it.
@@ -64,19 +79,49 @@ class AlertHandler:
             ConfigError: what lies in it cannot be used.
         """
         await self._desk.open(self._startup_wait_s)
-        buried = await self._desk(
-            partial(Spool.bury_others, channels=self._plan.channels.keys(), now_ms=self._now_ms())
-        )
-        if buried:
-            log.error("alerts_without_channel", alerts=buried)
+        await self._bury_others(self._plan)
         for worker in self._workers.values():
             worker.start()
+        if self._watch is not None:
+            self._watch.start(self.adopt)
+
+    async def adopt(self, plan: Plan, senders: Mapping[str, Sender]) -> bool:
+        """Put other routes in force between two batches; whether they are other ones.
+
+        What waits for a channel goes on as its new version says; channels that did not change are not touched.
+        """
+        async with self._changing:
+            if plan == self._plan:
+                return False
+            channels = self._plan.channels
+            left = [name for name, channel in channels.items() if plan.channels.get(name) != channel]
+            for name in left:
+                self._metrics.away(name, away=False)
+            await asyncio.gather(*(self._workers.pop(name).stop() for name in left))
+            await self._desk(partial(Spool.limit, plan=plan))
+            await self._bury_others(plan)
+            joined = {name: channel for name, channel in plan.channels.items() if channels.get(name) != channel}
+            for worker in self._employ(joined, senders):
+                worker.start()
+            self._plan = plan
+            return True
+
+    async def _bury_others(self, plan: Plan) -> None:
+        buried = await self._desk(partial(Spool.bury_others, channels=plan.channels.keys(), now_ms=self._now_ms()))
+        if buried:
+            log.error("alerts_without_channel", alerts=buried)
 
     async def assigned(self, positions: dict[int, int | None]) -> None:
         """Nothing to do: the spool knows what was told already."""
 
     async def process(self, chunks: Sequence[Chunk], turn: Turn) -> None:
         """Put what somebody must hear of into the spool; raises ConfigError where that is damaged."""
+        if self._watch is not None:
+            self._watch.check()
+        async with self._changing:
+            await self._process(chunks, turn)
+
+    async def _process(self, chunks: Sequence[Chunk], turn: Turn) -> None:
         now_ms, stages = self._now_ms(), self._metrics.stages
         stages.begin(chunks, now_ms)
         offers: list[Offer] = []
@@ -105,10 +150,14 @@ class AlertHandler:
         log_batch(log, stages.taken_s, chunks, alerts=len(offers), rejected=dict(rejected))
 
     def hurry(self) -> None:
-        """No file of this role changes while it runs."""
+        """Load the routes file anew."""
+        if self._watch is not None:
+            self._watch.hurry()
 
     async def stop(self) -> None:
         """Let attempts under way end, and give the folder back."""
+        if self._watch is not None:
+            await self._watch.stop()
         for worker in self._workers.values():
             worker.wake()
         for worker in self._workers.values():
@@ -117,10 +166,11 @@ class AlertHandler:
 
     def _looked_at(self, chunks: Sequence[Chunk]) -> Iterator[Record]:
         """The records whose header does not say already that no route asks for them."""
+        wanted = {outcome.encode() for outcome in self._plan.outcomes}
         for chunk in chunks:
             for record in chunk.records:
                 verdict = dict(record.headers() or []).get("outcome")
-                if verdict is None or verdict in self._wanted:
+                if verdict is None or verdict in wanted:
                     yield record
 
 

@@ -119,6 +119,10 @@ class Spool:
         self._db = self._lock = None
         self.waiting.clear()
 
+    def limit(self, plan: Plan) -> None:
+        """Other limits from now on."""
+        self._plan = plan
+
     def put(self, offers: Sequence[Offer], now_ms: int) -> Counter[tuple[str, str]]:
         """Take alerts in, durable on return.
 

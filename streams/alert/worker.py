@@ -52,6 +52,8 @@ class ChannelWorker:
         self._wait = wait_random_exponential(multiplier=_FIRST_WAIT_S, max=most_wait_s)
         self._news, self._stopping = asyncio.Event(), asyncio.Event()
         self._is_away = False
+        # What waits may be of a time when the channel had a digest.
+        self._may_wait = True
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -126,13 +128,14 @@ class ChannelWorker:
         """The next message, those included that a digest has become."""
         channel = self._channel
         is_quiet = channel.is_quiet(now_ms)
-        if channel.digest_ms or channel.quiet is not None:
+        if channel.digest_ms or channel.quiet is not None or self._may_wait:
             digest = partial(
                 Spool.digest,
                 channel=channel.name, since_ms=now_ms - channel.digest_ms, now_ms=now_ms, urgent_only=is_quiet,
             )  # fmt: skip
             if digested := await self._desk(digest):
                 self._metrics.count(channel.name, "digested", digested)
+            self._may_wait = bool(digested)
         return await self._desk(partial(Spool.next, channel=channel.name, urgent_only=is_quiet))
 
     async def _bury(self, message: Message, bury: Callable[..., None]) -> None:

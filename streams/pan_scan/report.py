@@ -17,7 +17,7 @@ class Finding(msgspec.Struct, frozen=True):
     """A place that holds a card number.
 
     Attributes:
-        server: `redis`, `kafka`, `opensearch` or `files`.
+        server: `redis`, `kafka`, `opensearch`, `files` or `alerts`.
         where: key, `topic-partition-offset`, `index/id` or `file:line`; a card number in it is masked.
         part: which part of it: `key`, `value`, a header, a JSON field.
         last4: the number's last digits.
@@ -41,7 +41,7 @@ class Report:
     """
 
     def __init__(self) -> None:
-        self.looked_at = dict.fromkeys(("files", "redis keys", "kafka records", "opensearch documents"), 0)
+        self.looked_at = dict.fromkeys(("files", "alerts", "redis keys", "kafka records", "opensearch documents"), 0)
         self.found = 0
         self.findings: list[Finding] = []
         self.notes: list[str] = []

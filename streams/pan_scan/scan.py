@@ -18,6 +18,7 @@ from streams.pan_scan.kafka_source import TopicScanner
 from streams.pan_scan.opensearch_source import scan_opensearch
 from streams.pan_scan.redis_source import scan_redis
 from streams.pan_scan.report import Report
+from streams.pan_scan.spool_source import scan_spool
 from streams.settings import Settings
 
 Show = Callable[[int, int | None], None]
@@ -50,6 +51,8 @@ async def scan(settings: Settings, scope: Scope, finder: Finder, progress: Progr
     report = Report()
     with progress("pan-scan: files") as show:
         scan_files([*scope.files, Path(settings.model)], finder, report, show)
+    with progress("pan-scan: alerts") as show:
+        scan_spool(Path(settings.alerts_dir), finder, report, show)
     await _redis(settings, finder, report, progress)
     _kafka(settings, scope, finder, report, progress)
     client = opensearch_client(settings)

@@ -7,7 +7,7 @@ counted per event is added up first and told once a batch.
 from __future__ import annotations
 
 from collections import Counter as Counts
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, get_args
 
@@ -175,19 +175,40 @@ class AlertMetrics:
 
     def __init__(self, registry: CollectorRegistry, channels: Sequence[str]) -> None:
         self.stages = Stages(registry, INDEX_STAGES)
-        alerts = Counter("fraud_alerts", "alerts by what became of them", ["channel", "result"], registry=registry)
-        self._alerts = {(name, result): alerts.labels(name, result) for name in channels for result in ALERT_RESULTS}
-        self._failed = _labelled(
-            "fraud_alert_attempts_failed", "attempts that a channel did not take", "channel", channels, registry
+        self._alerts = Counter(
+            "fraud_alerts", "alerts by what became of them", ["channel", "result"], registry=registry
         )
-        waiting = Gauge("fraud_alerts_waiting", "alerts not delivered yet", ["channel"], registry=registry)
-        self._waiting = {name: waiting.labels(name) for name in channels}
-        away = Gauge("fraud_alert_channel_away", "1 while a channel fails", ["channel"], registry=registry)
-        self._away = {name: away.labels(name) for name in channels}
+        self._failed = Counter(
+            "fraud_alert_attempts_failed", "attempts that a channel did not take", ["channel"], registry=registry
+        )
+        self._waiting = Gauge("fraud_alerts_waiting", "alerts not delivered yet", ["channel"], registry=registry)
+        self._away = Gauge("fraud_alert_channel_away", "1 while a channel fails", ["channel"], registry=registry)
+        self._refused = Gauge(
+            "fraud_alert_routes_refused", "1 while the newest routes file cannot be used", registry=registry
+        )
+        self._changes = Counter("fraud_alert_routes_changes", "other routes put in force", registry=registry)
+        self.know(channels)
         self._rejected = _labelled(
             "fraud_alert_outcomes_rejected", "records that are no outcomes", "reason", get_args(Reason), registry
         )
         self._stale = Counter("fraud_alert_outcomes_stale", "outcomes too old to be told", registry=registry)
+
+    def know(self, channels: Iterable[str]) -> None:
+        """Channels of the routes in force, all at zero from the start; one that is gone keeps what was counted."""
+        for name in channels:
+            for result in ALERT_RESULTS:
+                self._alerts.labels(name, result)
+            self._failed.labels(name)
+            self._waiting.labels(name)
+            self._away.labels(name)
+
+    def routes_refused(self, *, refused: bool) -> None:
+        """The newest routes file cannot be used, or can."""
+        self._refused.set(refused)
+
+    def routes_changed(self) -> None:
+        """Other routes are in force."""
+        self._changes.inc()
 
     def put(self, results: Mapping[tuple[str, str], int]) -> None:
         """Alerts were taken in: how many of each channel became what."""
@@ -196,19 +217,19 @@ class AlertMetrics:
 
     def count(self, channel: str, result: str, alerts: int) -> None:
         """Count alerts of a channel."""
-        self._alerts[channel, result].inc(alerts)
+        self._alerts.labels(channel, result).inc(alerts)
 
     def waits(self, channel: str, alerts: Callable[[], float]) -> None:
         """Who is to be asked how many alerts of a channel are not delivered yet."""
-        self._waiting[channel].set_function(alerts)
+        self._waiting.labels(channel).set_function(alerts)
 
     def attempt_failed(self, channel: str) -> None:
         """A channel did not take a message."""
-        self._failed[channel].inc()
+        self._failed.labels(channel).inc()
 
     def away(self, channel: str, *, away: bool) -> None:
         """A channel fails, or is back."""
-        self._away[channel].set(away)
+        self._away.labels(channel).set(away)
 
     def batch(self, taken_s: Mapping[str, float], rejected: Mapping[str, int], stale: int) -> None:
         """Count a batch: records that are no outcomes, by reason; those that are too old; and its stages."""

@@ -19,7 +19,7 @@ from tests.opensearch_proxy import Proxy
 from tests.security.servers import Certificates, SecureKafka, TlsDoor
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "security.md"
-PASSWORDS = {user: f"pw-{user}-9f3aQ" for user in ("setup", "producer", "score", "index", "scan", "nobody")}
+PASSWORDS = {user: f"pw-{user}-9f3aQ" for user in ("setup", "producer", "score", "index", "alert", "scan", "nobody")}
 OPENSEARCH_LOGIN = ("analyst-user", "pw-opensearch-7bX")
 CLIENT_KEY_PASSWORD = "pw-client-key-5tR"
 

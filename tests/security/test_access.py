@@ -16,6 +16,7 @@ from opensearchpy import OpenSearch
 from redis import Redis
 
 from features.errors import ConfigError
+from local.ports import free_port
 from local.stack import Stack
 from sinks.topics import ensure_topics
 from streams.brokers import wait_for_topics
@@ -25,7 +26,7 @@ from streams.pan_scan.report import Report
 from streams.settings import Settings
 from tests.security.conftest import CLIENT_KEY_PASSWORD, OPENSEARCH_LOGIN, PASSWORDS, kafka_rights
 from tests.security.servers import Certificates, SecureKafka, TlsDoor
-from tests.streams.pipeline import Pipeline
+from tests.streams.pipeline import Pipeline, RoleProcess
 from tests.streams.records import read_all, value_of, wait_acknowledged
 from tests.support import wait_until
 
@@ -59,7 +60,7 @@ def secure(
         FRAUD_STARTUP_WAIT_S="20",
         FRAUD_LOG_LEVEL="debug",
     )
-    for user in ("setup", "producer", "score", "index", "scan"):
+    for user in ("setup", "producer", "score", "index", "alert", "scan"):
         secure_kafka.allow(user, kafka_rights(user, unique, f"{unique}g"))
     act_as(made, "setup", redis_door, redis_user["score"])
     yield made
@@ -81,7 +82,7 @@ def test_everything_works_with_the_documented_rights_and_leaks_no_secret(
     opensearch_client: OpenSearch, certificates: Certificates, tmp_path: Path,
 ) -> None:  # fmt: skip
     said = [run(secure, "setup"), again := run(secure, "setup"), run(secure, "config")]
-    assert again.stdout.count("as it should be") == 5
+    assert again.stdout.count("as it should be") == 6
 
     act_as(secure, "producer", redis_door, redis_user["score"])
     produce(secure, certificates, [(f"card-{i}", f"t{i}") for i in range(50)] + [(VISA, "pan"), ("stray", "s")])
@@ -100,9 +101,11 @@ def test_everything_works_with_the_documented_rights_and_leaks_no_secret(
         return bool(opensearch_client.count(index=f"{secure.prefix}processed_transactions")["count"] == 52)
 
     wait_until(indexed)
-    shown = [role.get(path)[1] for role in (score, index) for path in ("/health", "/metrics")]
-    processes = [command_line(role.process.pid) for role in (score, index)]
-    assert [score.stop(), index.stop()] == [0, 0]
+    alert = tell(secure, redis_door, redis_user["score"], tmp_path)
+    roles = (score, index, alert)
+    shown = [role.get(path)[1] for role in roles for path in ("/health", "/metrics")]
+    processes = [command_line(role.process.pid) for role in roles]
+    assert [role.stop() for role in roles] == [0, 0, 0]
 
     act_as(secure, "score", redis_door, redis_user["score"])
     said.append(run(secure, "replay"))
@@ -112,9 +115,24 @@ def test_everything_works_with_the_documented_rights_and_leaks_no_secret(
     assert looked_at["kafka records"] == 52
     assert looked_at["opensearch documents"] == 52
     assert looked_at["redis keys"] > 52
+    assert looked_at["alerts"] >= 52
 
-    texts = [*shown, *processes, score.log(), index.log(), *(text for run in said for text in (run.stdout, run.stderr))]
+    texts = [*shown, *processes, *(role.log() for role in roles), *(text for run in said for text in (run.stdout, run.stderr))]
     assert_no_secret(secure, texts)
+
+
+def tell(pipeline: Pipeline, door: TlsDoor, redis_name: str, folder: Path) -> RoleProcess:
+    """The alert role as its own user; every outcome has been taken in, and none could be delivered."""
+    routes = folder / "routes.yaml"
+    routes.write_text(
+        f'channels:\n  cases: {{webhook: "http://127.0.0.1:{free_port()}/", secret: "{CLIENT_KEY_PASSWORD * 3}"}}\n'
+        "routes:\n  - {name: all, outcomes: [approve, review, block], channels: [cases]}\n"
+    )
+    pipeline.variables.update(FRAUD_ALERTS=str(routes), FRAUD_ALERTS_DIR=str(folder / "alerts"))
+    act_as(pipeline, "alert", door, redis_name)
+    role = pipeline.start("alert").wait_ready()
+    wait_acknowledged(pipeline, "alert", "processed_transactions")
+    return role
 
 
 def produce(pipeline: Pipeline, certificates: Certificates, records: list[tuple[str, str]]) -> None:
