@@ -7,12 +7,14 @@
     ├── DecodeError            a record is not a transaction (reason code of the contract)
     ├── HistoryError           a history file cannot be used
     ├── ModelError             a model is missing, corrupt or made for other features
+    ├── PromotionRefused       a model did not pass a gate
     ├── RulesError             a rule or list file cannot be used; names file, line and rule
     ├── StoreError             the online feature store answered something it must not
     │   ├── StaleEpoch         another worker owns the partition now
     │   ├── StoreLost          Redis holds less than was committed to Kafka
     │   └── StoreCorrupt       a history in Redis is none
     ├── PublishError           Kafka did not confirm a record
+    ├── DashboardsError        OpenSearch Dashboards did not store every object
     └── IndexingError          OpenSearch refused what it must take
 
 A library's exceptions are mapped to one of these where the library is called; nothing else leaves a room.
@@ -73,6 +75,10 @@ class ModelError(FraudstreamError):
     exit_code: ClassVar[int] = 66
 
 
+class PromotionRefused(FraudstreamError):  # noqa: N818 - a decision, as operators say it
+    """A model did not pass a gate on its way to production; the one in force stays."""
+
+
 class RulesError(FraudstreamError):
     """Rules or lists cannot be used: one line per problem, with file, line and rule."""
 
@@ -105,6 +111,12 @@ class StoreCorrupt(StoreError):  # noqa: N818 - the name of the state it reports
 
 class PublishError(FraudstreamError):
     """Kafka did not confirm a record; nothing of the batch was acknowledged."""
+
+    exit_code: ClassVar[int] = 74
+
+
+class DashboardsError(FraudstreamError):
+    """OpenSearch Dashboards did not store every object of the import."""
 
     exit_code: ClassVar[int] = 74
 

@@ -6,7 +6,7 @@ they would stand in the topic.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,10 +19,13 @@ from features import pan
 from features.errors import HistoryError
 from features.history import Int64, country_code, mcc_code
 from features.history_columns import amounts_minor, codes, fit_ids, times_ms
+from features.mapping.spec import GROUP, INPUT, LABELLED_AT, SPLIT
 from features.money import EXPONENTS
 from features.transaction import AUTHORIZATION, REVERSAL
 
-LABELS: Final = ("is_fraud", "attack_id", "attack_position")
+LABELS: Final = ("is_fraud", "attack_id", "attack_position", LABELLED_AT, SPLIT)
+PASSED_ON: Final = (INPUT, GROUP)
+"""Prefixes of columns that a table has as the history has them: further inputs, and what reports divide by."""
 _REQUIRED: Final = ("transaction_id", "card_id", "amount", "currency", "event_time")
 _OPTIONAL: Final = ("type", "original_transaction_id", "timestamp_ms", "merchant_category", "country")
 _TIMES: Final = ("event_time", "timestamp_ms")
@@ -33,11 +36,16 @@ _SHORTEST_PAN: Final = 13
 
 
 class History(msgspec.Struct, frozen=True):
-    """An opened history: its files, the rows of each, and the columns that are read with their types."""
+    """An opened history: its files, the rows of each, and the columns that are read with their types.
+
+    Attributes:
+        passed_on: columns of the table -> columns of the history, beside labels.
+    """
 
     files: tuple[Path, ...]
     rows: tuple[int, ...]
     schema: Mapping[str, pl.DataType]
+    passed_on: Mapping[str, str] = {}
 
 
 class Cards(msgspec.Struct, frozen=True):
@@ -69,8 +77,12 @@ class _Part(msgspec.Struct, frozen=True):
             raise HistoryError(f"{self.file}, row {row} (the first is 1): {column} {reason}")
 
 
-def open_history(path: Path) -> History:
+def open_history(path: Path, groups: Sequence[str] = ()) -> History:
     """Find a history's files and check that their columns can be read.
+
+    Args:
+        path: a Parquet file or a folder of them.
+        groups: columns to pass on as they are, where the history has them, under `g:<name>`.
 
     Raises:
         HistoryError: there is no file, one is no Parquet file, a column is missing or of an unfit type, or no row.
@@ -80,14 +92,16 @@ def open_history(path: Path) -> History:
     files = tuple(sorted(path.glob("*.parquet"))) if path.is_dir() else (path,)
     if not files:
         raise HistoryError(f"{path} holds no file *.parquet")
-    schemas = [_schema(file) for file in files]
+    schemas = [_schema(file, groups) for file in files]
     for file, schema in zip(files, schemas, strict=True):
         if schema != schemas[0]:
             raise HistoryError(f"{file} has other columns or column types than {files[0].name}")
     rows = tuple(_collect(pl.scan_parquet(file).select(pl.len()), file).item() for file in files)
     if not sum(rows):
         raise HistoryError(f"{path} holds no transaction")
-    return History(files, rows, schemas[0])
+    passed = {name: name for name in schemas[0] if name.startswith(PASSED_ON)}
+    passed |= {GROUP + name: name for name in groups if name in schemas[0] and GROUP + name not in passed}
+    return History(files, rows, schemas[0], passed)
 
 
 def _collect(query: pl.LazyFrame, file: Path) -> pl.DataFrame:
@@ -97,14 +111,16 @@ def _collect(query: pl.LazyFrame, file: Path) -> pl.DataFrame:
         raise HistoryError(f"{file} cannot be read as Parquet: {str(exc).splitlines()[0]}") from exc
 
 
-def _schema(file: Path) -> dict[str, pl.DataType]:
+def _schema(file: Path, groups: Sequence[str]) -> dict[str, pl.DataType]:
     try:
         found = pl.read_parquet_schema(file)
     except (pl.exceptions.PolarsError, OSError) as exc:
         raise HistoryError(f"{file} cannot be read as Parquet: {str(exc).splitlines()[0]}") from exc
     if missing := [name for name in _REQUIRED if name not in found]:
         raise HistoryError(f"{file} has no column {', '.join(missing)}")
-    schema: dict[str, pl.DataType] = {name: found[name] for name in (*_REQUIRED, *_OPTIONAL, *LABELS) if name in found}
+    passed = [name for name in found if name.startswith(PASSED_ON) or name in groups]
+    wanted = dict.fromkeys((*_REQUIRED, *_OPTIONAL, *LABELS, *passed))
+    schema: dict[str, pl.DataType] = {name: found[name] for name in wanted if name in found}
     for name, dtype in schema.items():
         if not _fits(name, dtype):
             raise HistoryError(f"{file}: column {name} cannot be of type {dtype}")
@@ -131,11 +147,18 @@ def find_cards(history: History, pan_key: bytes | None) -> Cards:
     """
     column = pl.col("card_id").cast(pl.String)
     files = pl.concat([pl.scan_parquet(file).select(column) for file in history.files])
-    spelled = _collect(files.group_by("card_id").len().filter(column.is_not_null()), history.files[0])
+    return _cards(_collect(files.group_by("card_id").len().filter(column.is_not_null()), history.files[0]), pan_key)
+
+
+def _cards(spelled: pl.DataFrame, pan_key: bytes | None) -> Cards:
+    """Cards of the spellings and their numbers of rows."""
     spelled = spelled.filter(fit_ids(spelled["card_id"]))
     digits = _card_numbers(spelled["card_id"])
     if not pan_key and digits.null_count() < len(digits):
-        raise HistoryError("column card_id holds card numbers; set FRAUD_PAN_KEY to a key of at least 32 bytes")
+        raise HistoryError(
+            "column card_id holds card numbers; set FRAUD_PAN_KEY to a key of at least 32 bytes (where they are "
+            "nobody's: simulated_cards: true in the mapping)"
+        )
     tokens = [pan.token(pan_key, own) if pan_key and own else None for own in digits]
     stored = pl.Series(tokens, dtype=pl.String).alias("stored").zip_with(digits.is_not_null(), spelled["card_id"])
     spelled = spelled.with_columns(stored.alias("stored"), digits.alias("digits"))
@@ -169,10 +192,24 @@ def read_checked(history: History, cards: Cards, chunk_rows: int, clock_skew_ms:
         for first in range(0, rows, chunk_rows):
             query = pl.scan_parquet(file).select(*history.schema).slice(first, chunk_rows)
             frame = _collect(query.with_columns(pl.col(n).cast(pl.String) for n in _TEXTS if n in history.schema), file)
-            yield _checked(_Part(file, first, frame), cards, clock_skew_ms)
+            yield _checked(_Part(file, first, frame), cards, clock_skew_ms, history.passed_on)
 
 
-def _checked(part: _Part, cards: Cards, clock_skew_ms: int) -> pl.DataFrame:
+def checked_frame(rows: pl.DataFrame, pan_key: bytes | None, clock_skew_ms: int) -> tuple[pl.DataFrame, Cards]:
+    """Rows that are in memory already, as `read_checked` gives them, in order of their cards, and these cards.
+
+    Raises:
+        HistoryError: the first row with a value that the contract refuses.
+    """
+    texts = [name for name in _TEXTS if name in rows.columns]
+    frame = rows.with_columns(pl.col(name).cast(pl.String) for name in texts)
+    cards = _cards(frame.group_by("card_id").len().filter(pl.col("card_id").is_not_null()), pan_key)
+    passed = {name: name for name in frame.columns if name.startswith(PASSED_ON)}
+    checked = _checked(_Part(Path("the rows"), 0, frame), cards, clock_skew_ms, passed)
+    return checked.sort("rank", maintain_order=True), cards
+
+
+def _checked(part: _Part, cards: Cards, clock_skew_ms: int, passed_on: Mapping[str, str]) -> pl.DataFrame:
     frame = part.frame
     for name in _REQUIRED:
         part.refuse(frame[name].is_null().to_numpy(), name, "is missing")
@@ -200,6 +237,7 @@ def _checked(part: _Part, cards: Cards, clock_skew_ms: int) -> pl.DataFrame:
             "country": codes(frame["country"] if "country" in frame.columns else nothing, country_code),
             "mcc": codes(frame["merchant_category"] if "merchant_category" in frame.columns else nothing, mcc_code),
             **_labels(part, reversal),
+            **{name: part.frame[own] for name, own in passed_on.items()},
         }
     )
 
@@ -257,6 +295,7 @@ def _labels(part: _Part, reversal: pl.Series) -> dict[str, pl.Series]:
     if "is_fraud" in labels:
         label = labels["is_fraud"].cast(pl.Int8, strict=False)
         known: Callable[[int, int], pl.Series] = label.is_between
-        part.refuse(~(known(0, 1).fill_null(False) | reversal).to_numpy(), "is_fraud", "must be 0 or 1")  # noqa: FBT003
+        fit = known(0, 1).fill_null(value=False) | labels["is_fraud"].is_null() | reversal
+        part.refuse(~fit.to_numpy(), "is_fraud", "must be 0 or 1, or empty where it is not known")
         labels["is_fraud"] = label
     return labels

@@ -10,7 +10,7 @@ long the history is. The table's rows are ordered by card id, each card's in the
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +22,7 @@ from features.apply import Applied, apply_batch
 from features.catalogue import FEATURES, inputs_of
 from features.errors import HistoryError
 from features.history import Entries, Histories, Int64
-from features.history_file import LABELS, Cards, find_cards, open_history, read_checked
+from features.history_file import LABELS, PASSED_ON, Cards, find_cards, open_history, read_checked
 from features.log import MAX_CARDS
 from features.tiles import no_tiles
 from features.walk import Batch
@@ -34,7 +34,9 @@ CHUNK_ROWS: Final = 500_000
 CLOCK_SKEW_MS: Final = 300_000
 
 _BATCH_ROWS: Final = 16_384  # a run is read in whole record batches
-_PASSED_ON: Final = frozenset(("transaction_id", *LABELS))
+_NOT_APPLIED: Final = frozenset(("transaction_id", *LABELS))
+_BY_CARD: Final = ("rank",)
+_BY_TIME: Final = ("rank", "event_ms")
 _ODD_CONSTANT: Final = np.uint64(0x9E3779B97F4A7C15)
 
 Progress = Callable[[int, int], None]
@@ -71,6 +73,8 @@ def build_table(
     pan_key: bytes | None = None,
     chunk_rows: int = CHUNK_ROWS,
     progress: Progress | None = None,
+    by_time: bool = False,
+    groups: Sequence[str] = (),
 ) -> TableSummary:
     """Write the feature table of a history.
 
@@ -86,11 +90,14 @@ def build_table(
         pan_key: key for card ids that are card numbers.
         chunk_rows: rows in memory at once; more where a single card has more.
         progress: called with the work done and the whole work, in rows; every row is read once and computed once.
+        by_time: each card's rows are taken in order of their event times instead of the history's, of equal times in
+            the history's: for sets that are in no order or in another.
+        groups: columns of the history that the table has too, as `g:<name>`.
 
     Raises:
         HistoryError: the history cannot be read or a row is not a transaction, or the table cannot be written.
     """
-    opened = open_history(history)
+    opened = open_history(history, groups)
     if any(out.resolve() == file.resolve() for file in opened.files):
         raise HistoryError(f"{out} is part of the history; write the table somewhere else")
     cards = find_cards(opened, pan_key)
@@ -100,7 +107,7 @@ def build_table(
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
             folder = Path(temporary)
             bounds = _chunk_bounds(cards.counts, chunk_rows)
-            slices = _Slices(folder, bounds)
+            slices = _Slices(folder, bounds, _BY_TIME if by_time else _BY_CARD)
             for frame in read_checked(opened, cards, chunk_rows, clock_skew_ms):
                 slices.add(frame)
                 work.step(len(frame))
@@ -118,6 +125,18 @@ def build_table(
     except OSError as exc:
         raise HistoryError(f"cannot write the table to {out}: {exc.strerror or exc}") from exc
     return TableSummary(*total.tolist())
+
+
+def table_of(frame: pl.DataFrame, cards: Cards, grace_ms: int, clock_skew_ms: int) -> pl.DataFrame:
+    """The table's rows of whole cards.
+
+    Args:
+        frame: checked rows in order of the cards, each card's in order.
+        cards: that they are ranked by.
+        grace_ms: how late an authorization may be and still be exact.
+        clock_skew_ms: how far an event's time may lie after its record's.
+    """
+    return _table(frame, _apply(frame, WEEK_MS + grace_ms, clock_skew_ms), cards)
 
 
 class _Work:
@@ -143,8 +162,8 @@ def _chunk_bounds(counts: Int64, chunk_rows: int) -> Int64:
 class _Slices:
     """Checked rows in temporary files, each in order of the cards, so that a chunk is a run of every file."""
 
-    def __init__(self, folder: Path, bounds: Int64) -> None:
-        self._folder, self._bounds = folder, bounds
+    def __init__(self, folder: Path, bounds: Int64, order: Sequence[str]) -> None:
+        self._folder, self._bounds, self._order = folder, bounds, order
         self._files: list[tuple[Path, list[int]]] = []
 
     def add(self, frame: pl.DataFrame) -> None:
@@ -154,15 +173,15 @@ class _Slices:
         self._files.append((file, np.searchsorted(frame["rank"].to_numpy(), self._bounds).tolist()))
 
     def chunks(self) -> Iterator[pl.DataFrame]:
-        """Whole cards, one after the other, each card's rows in the history's order."""
+        """Whole cards, one after the other, each card's rows in order."""
         for chunk in range(len(self._bounds) - 1):
             runs = [pl.scan_ipc(file).slice(at[chunk], at[chunk + 1] - at[chunk]).collect() for file, at in self._files]
-            yield pl.concat(runs).sort("rank", maintain_order=True)
+            yield pl.concat(runs).sort(self._order, maintain_order=True)
 
 
 def _apply(frame: pl.DataFrame, retention_ms: int, clock_skew_ms: int) -> Applied:
     """Apply all records of some cards to empty histories."""
-    column = {name: frame[name].to_numpy(writable=True) for name in frame.columns if name not in _PASSED_ON}
+    column = {name: frame[name].to_numpy(writable=True) for name in frame.columns if _is_applied(name)}
     rank = column["rank"].astype(np.int64)
     card = rank - rank[0]
     offset = np.arange(len(frame))
@@ -182,6 +201,10 @@ def _apply(frame: pl.DataFrame, retention_ms: int, clock_skew_ms: int) -> Applie
     return apply_batch(nobody, batch, retention_ms=retention_ms, clock_skew_ms=clock_skew_ms)
 
 
+def _is_applied(name: str) -> bool:
+    return name not in _NOT_APPLIED and not name.startswith(PASSED_ON)
+
+
 def _table(frame: pl.DataFrame, applied: Applied, cards: Cards) -> pl.DataFrame:
     """The table's rows of one chunk."""
     asked = frame.filter(~frame["reversal"])
@@ -192,7 +215,12 @@ def _table(frame: pl.DataFrame, applied: Applied, cards: Cards) -> pl.DataFrame:
         "event_time": asked["event_ms"].cast(pl.Datetime("ms", "UTC")),
     }
     columns |= {feature.name: pl.Series(feature.formula(inputs)) for feature in FEATURES}
-    return pl.DataFrame(columns | {name: asked[name] for name in LABELS if name in asked.columns})
+    return pl.DataFrame(columns | {name: asked[name] for name in asked.columns if _is_told(name)})
+
+
+def _is_told(name: str) -> bool:
+    """Whether a column of the history is one of the table as it is."""
+    return name in LABELS or name.startswith(PASSED_ON)
 
 
 def _counted(frame: pl.DataFrame, applied: Applied, grace_ms: int) -> Int64:

@@ -15,6 +15,7 @@ from fraudstream import (
     commands_console,
     commands_dlq,
     commands_explain,
+    commands_history,
     commands_indices,
     commands_lists,
     commands_model,
@@ -72,6 +73,7 @@ commands_alert.register(app)
 commands_console.register(app)
 commands_model.register(app)
 commands_train.register(app)
+commands_history.register(app)
 commands_promotion.register_commands(app)
 commands_watch.register(app)
 commands_retrain.register(app)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import numpy as np
 import xgboost as xgb
 
@@ -17,51 +18,26 @@ from features.catalogue import FEATURE_NAMES, FEATURE_SET
 from features.errors import HistoryError, ModelError
 from scoring.baseline import baseline_of
 from scoring.dataset import Dataset, load_dataset
-from scoring.evaluation import measure, threshold_at, timestamp
-from scoring.manifest import FORMAT, MANIFEST_FILE, MODEL_FILE, Manifest, Period, Split, Thresholds, catalogue_columns
-from scoring.model import load_booster, probabilities
+from scoring.evaluation import measure
+from scoring.learning.card import card
+from scoring.learning.details import CARD_FILE, PAGE_FILE, REPORT_FILE, Details, Fold, SearchSummary
+from scoring.learning.grow import PARAMETERS, ROUNDS, pinned, with_constraints
+from scoring.learning.guard import refuse_leaks
+from scoring.learning.labels import LabelOptions
+from scoring.learning.levels import fitted_levels, recoded
+from scoring.learning.options import Progress, TrainOptions, silent
+from scoring.learning.search import SearchOptions, Setting, cross_validate, search, time_folds
+from scoring.learning.split import Divided, SplitOptions, divide
+from scoring.learning.summary import summarised
+from scoring.learning.trained import Clock, Trained, grown
+from scoring.learning.view import html
+from scoring.manifest import FORMAT, MANIFEST_FILE, MODEL_FILE, Manifest, catalogue_columns
+from scoring.reference import reference_of, write_reference
 
-ROUNDS: Final = 100
-PARAMETERS: Final[dict[str, int | float | str]] = {
-    "objective": "binary:logistic",
-    "tree_method": "hist",
-    # XGBoost would start from the label mean; with few frauds that costs much of the precision.
-    "base_score": 0.5,
-    "max_depth": 4,
-    "eta": 0.1,
-    "min_child_weight": 6,
-    "subsample": 0.7,
-    # A history of 100 attacks tempts trees to learn each by heart.
-    "reg_lambda": 30,
-    # An attack's gaps of 30 to 120 s are half a percent of all gaps: with the default of 256 bins they share one.
-    "max_bin": 4096,
-    # Histograms are summed per thread, so another number of threads would be another model.
-    "nthread": 2,
-}
+__all__ = ["PARAMETERS", "ROUNDS", "LabelOptions", "SearchOptions", "SplitOptions", "TrainOptions", "train"]
+
 REVIEW_FALSE_POSITIVE_RATE: Final = 0.003
 BLOCK_FALSE_POSITIVE_RATE: Final = 0.0005
-_DAY_MS: Final = 86_400_000
-
-
-@dataclass(frozen=True, slots=True)
-class SplitOptions:
-    """How a history is divided by time: train, gap, validation, gap, test.
-
-    Attributes:
-        train: share of the time left after the gaps.
-        validation: share of it that the thresholds are chosen on; what remains is the test part.
-        gap_days: between the parts, as long as labels take to arrive in production.
-    """
-
-    train: float = 0.5
-    validation: float = 0.15
-    gap_days: float = 7.0
-
-    def __post_init__(self) -> None:
-        if not (self.train > 0 and self.validation > 0 and self.train + self.validation < 1 and self.gap_days >= 0):
-            raise HistoryError(
-                "the shares of train and validation must be above 0 and leave some to test on, the gap 0 days or more"
-            )
 
 
 def train(
@@ -72,7 +48,8 @@ def train(
     review_fpr: float = REVIEW_FALSE_POSITIVE_RATE,
     block_fpr: float = BLOCK_FALSE_POSITIVE_RATE,
     split: SplitOptions | None = None,
-    progress: Callable[[int, int], None] = lambda _done, _rounds: None,
+    progress: Progress = silent,
+    options: TrainOptions | None = None,
 ) -> Manifest:
     """Train a model and write its folder; the same table, seed and libraries give the same bytes.
 
@@ -84,102 +61,122 @@ def train(
         block_fpr: share that may be blocked; at most `review_fpr`.
         split: how the history is divided.
         progress: called with the number of trees grown and of trees to grow.
+        options: see TrainOptions.
 
     Raises:
-        HistoryError: the table cannot be used, or a rate is out of range.
+        HistoryError: the table cannot be used, a column is a leak, or a rate is out of range.
         ModelError: the folder cannot be written.
     """
     if not 0 < block_fpr <= review_fpr < 1:
         raise HistoryError(f"false-positive rates must be 0 < block <= review < 1, not {block_fpr} and {review_fpr}")
-    data = load_dataset(table)
-    parts, periods = _divide(data, split or SplitOptions())
-    learning, validation, test = parts
-    parameters = PARAMETERS | {"seed": seed}
-    raw = _grow(learning, parameters, progress)
-    booster = load_booster(raw)
-
-    ordinary = probabilities(booster, validation.features)[~validation.is_fraud]
-    thresholds = Thresholds(
-        threshold_at(ordinary, review_fpr), threshold_at(ordinary, block_fpr), review_fpr, block_fpr
-    )
+    options, split = options or TrainOptions(), split or SplitOptions()
+    clock = Clock(options.seconds)
+    data = load_dataset(table, options.labels)
+    parts = _prepared(divide(data, split), options)
+    clock.lap("reading and dividing")
+    setting, searched = _setting(parts.learning, split, options, seed, data.fingerprint)
+    clock.lap("search and cross-validation")
+    raw, booster = pinned(grown(parts.learning, setting, progress))
+    trained = Trained(parts, booster, options.calibration, (review_fpr, block_fpr))
+    if options.refit:
+        raw, booster = pinned(grown(_joined(parts.learning, parts.validation), setting, progress))
+        trained.take(booster)
+    clock.lap("training")
     manifest = Manifest(
-        baseline=baseline_of(booster, learning.features, thresholds.review),
         format=FORMAT,
         model_sha256=hashlib.sha256(raw).hexdigest(),
         feature_set=FEATURE_SET,
         features=catalogue_columns(),
-        thresholds=thresholds,
-        split=periods,
-        metrics=measure(probabilities(booster, test.features), test, thresholds),
+        thresholds=trained.thresholds,
+        split=parts.periods,
+        metrics=measure(trained.said, parts.test, trained.thresholds),
         data_fingerprint=data.fingerprint,
         rows=len(data),
         seed=seed,
-        rounds=ROUNDS,
-        parameters=parameters,
+        rounds=setting.rounds,
+        parameters=setting.parameters,
         libraries={"xgboost": xgb.__version__, "numpy": np.__version__, "scikit-learn": version("scikit-learn")},
+        baseline=baseline_of(booster, parts.learning.features, trained.raw_review),
+        calibration=trained.calibration,
+        inputs=parts.learning.inputs,
+        split_by=parts.by,
     )
-    _write(out, raw, manifest)
+    files = {MODEL_FILE: raw, MANIFEST_FILE: manifest.encode()}
+    if options.reports:
+        files = _reports(summarised(manifest, data, parts, trained, options, searched, clock), manifest) | files
+    _write(out, files)
+    _write_reference(out, manifest, parts, trained, options)
     return manifest
 
 
-def _divide(data: Dataset, options: SplitOptions) -> tuple[tuple[Dataset, Dataset, Dataset], Split]:
-    first_ms, stop_ms = int(data.time_ms[0]), int(data.time_ms[-1]) + 1
-    gap_ms = round(options.gap_days * _DAY_MS)
-    usable_ms = stop_ms - first_ms - 2 * gap_ms
-    if usable_ms <= 0:
-        raise HistoryError(
-            f"the history spans {(stop_ms - first_ms) / _DAY_MS:.1f} days; two gaps of {options.gap_days:g} days leave "
-            "nothing to train on"
-        )
-    train_stop = first_ms + int(options.train * usable_ms)
-    validation_start = train_stop + gap_ms
-    validation_stop = validation_start + int(options.validation * usable_ms)
-    bounds = ((first_ms, train_stop), (validation_start, validation_stop), (validation_stop + gap_ms, stop_ms))
-    parts = [data.between(*bound) for bound in bounds]
-    periods = [_period(*named) for named in zip(("train", "validation", "test"), parts, bounds, strict=True)]
-    return (parts[0], parts[1], parts[2]), Split(*periods)
-
-
-def _period(name: str, part: Dataset, bounds: tuple[int, int]) -> Period:
-    start, stop = (timestamp(bound) for bound in bounds)
-    frauds = int(np.count_nonzero(part.is_fraud))
-    if not 0 < frauds < len(part):
-        kind = "fraudulent" if not frauds else "ordinary"
-        raise HistoryError(
-            f"the {name} part of the history ({start} to {stop}, {len(part)} rows) has no {kind} transactions; "
-            "give a longer or larger history"
-        )
-    return Period(start, stop, len(part), frauds)
-
-
-class _Report(xgb.callback.TrainingCallback):
-    """Tells the caller after every tree."""
-
-    def __init__(self, progress: Callable[[int, int], None]) -> None:
-        self._progress = progress
-
-    def after_iteration(self, model: xgb.Booster, epoch: int, evals_log: object) -> bool:  # noqa: ARG002 - their names
-        self._progress(epoch + 1, ROUNDS)
-        return False
-
-
-def _grow(learning: Dataset, parameters: dict[str, int | float | str], progress: Callable[[int, int], None]) -> bytes:
-    rows = xgb.QuantileDMatrix(
-        learning.features,
-        learning.is_fraud.astype(np.float32),
-        feature_names=list(FEATURE_NAMES),
-        max_bin=int(parameters["max_bin"]),
-        nthread=int(parameters["nthread"]),
+def _prepared(parts: Divided, options: TrainOptions) -> Divided:
+    """The parts with leaks refused, and categories coded by what the learning rows know."""
+    refuse_leaks(parts.learning, options.trusted)
+    first, old = len(FEATURE_NAMES), parts.learning.inputs
+    new = fitted_levels(old, parts.learning.features, first)
+    learning, validation, test = (
+        replace(part, features=recoded(part.features, old, new, first), inputs=new)
+        for part in (parts.learning, parts.validation, parts.test)
     )
-    booster = xgb.train(parameters, rows, ROUNDS, callbacks=[_Report(progress)], verbose_eval=False)
-    return bytes(booster.save_raw("ubj"))
+    return replace(parts, learning=learning, validation=validation, test=test)
 
 
-def _write(out: Path, raw: bytes, manifest: Manifest) -> None:
-    """The manifest last: a folder whose two files do not fit is refused at load."""
+def _setting(
+    learning: Dataset, split: SplitOptions, options: TrainOptions, seed: int, fingerprint: str
+) -> tuple[Setting, tuple[SearchSummary | None, tuple[Fold, ...]]]:
+    """What to grow, and what search and cross-validation came to."""
+    setting = Setting({**PARAMETERS, "seed": seed}, ROUNDS)
+    constrained = with_constraints(setting.parameters, options.monotone, learning.names)
+    setting = replace(setting, parameters=constrained)
+    count = options.folds or (options.search.folds if options.search.trials else 0)
+    if not count:
+        return setting, (None, ())
+    folds = time_folds(learning, count, split.gap_days if split.fixed is None else 0.0)
+    found = None
+    if options.search.trials:
+        decisive = [fingerprint, split, sorted(options.monotone.items()), count, seed]
+        name = hashlib.sha256(repr(decisive).encode()).hexdigest()[:16]
+        setting, found = search(folds, options.search, seed, dict(options.monotone), name, options.searching)
+    return setting, (found, cross_validate(folds, setting))
+
+
+def _joined(one: Dataset, other: Dataset) -> Dataset:
+    """Features and labels of both; nothing else is looked at when trees are grown."""
+    return replace(
+        one,
+        features=np.concatenate((one.features, other.features)),
+        is_fraud=np.concatenate((one.is_fraud, other.is_fraud)),
+    )
+
+
+def _reports(found: Details, manifest: Manifest) -> dict[str, bytes]:
+    return {
+        REPORT_FILE: msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n",
+        PAGE_FILE: html(found).encode(),
+        CARD_FILE: card(found, manifest).encode(),
+    }
+
+
+def _write_reference(
+    out: Path, manifest: Manifest, parts: Divided, trained: Trained, options: TrainOptions
+) -> None:
+    counts = (manifest.metrics.ordinary, manifest.metrics.fraud)
+    flagged = 1 - sum(one.approve for one in counts) / sum(one.total for one in counts)
+    kept = reference_of(
+        parts.learning.features,
+        trained.said,
+        time_ms=parts.learning.time_ms,
+        flagged=flagged,
+        missing_fields=options.missing_fields,
+    )
+    write_reference(out, kept)
+
+
+def _write(out: Path, files: Mapping[str, bytes]) -> None:
+    """The manifest last: a folder whose files do not fit is refused at load."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name, content in ((MODEL_FILE, raw), (MANIFEST_FILE, manifest.encode())):
+        for name, content in files.items():
             unfinished = out / f".{name}.{os.getpid()}"
             unfinished.write_bytes(content)
             unfinished.replace(out / name)

@@ -275,7 +275,6 @@ REFUSED = [
     ("original_transaction_id", {"type": [None, "reversal", None]}),
     ("original_transaction_id", {"type": [None, "reversal", None], "original_transaction_id": ["a", None, "a"]}),
     ("is_fraud", {"is_fraud": [0, 2, 1]}),
-    ("is_fraud", {"is_fraud": [0, None, 1]}),
 ]
 
 

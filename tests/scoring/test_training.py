@@ -27,8 +27,8 @@ def test_same_data_and_seed_give_the_same_bytes(table, folder, tmp_path):
         assert (tmp_path / "other" / name).read_bytes() != (folder / name).read_bytes()
 
 
-def test_the_folder_holds_two_files(folder):
-    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "model.ubj"]
+def test_the_folder_holds_the_model_and_what_drift_is_measured_against(folder):
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "model.ubj", "reference.json"]
 
 
 def test_rows_in_another_order_are_the_same_data(table, model, tmp_path):

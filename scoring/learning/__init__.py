@@ -1,0 +1,1 @@
+"""Parts of training: labels, split, trees, search, calibration, baselines, guards, and what a report tells."""
