@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from features.partition import home_partition
+from tests.forked import Forked, run
 from tests.support import wait_until
 
 
@@ -40,13 +40,8 @@ class RoleProcess:
         self.log_path = log_path
         clean = {k: v for k, v in os.environ.items() if not k.startswith("FRAUD_")}
         with log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "fraudstream", role],
-                env={**clean, **variables, "FRAUD_HTTP_PORT": str(self.port)},
-                stdout=log,
-                stderr=log,
-                cwd=log_path.parent,
-            )
+            env = {**clean, **variables, "FRAUD_HTTP_PORT": str(self.port)}
+            self.process = Forked([role], env, log_path.parent, log.fileno(), log.fileno())
 
     def get(self, path: str) -> tuple[int, str]:
         try:
@@ -94,10 +89,7 @@ class Pipeline:
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("FRAUD_")}
-        done = subprocess.run(
-            [sys.executable, "-m", "fraudstream", *arguments],
-            env={**clean, **self.variables}, capture_output=True, text=True, check=False, timeout=120, cwd=self.folder,
-        )  # fmt: skip
+        done = run(arguments, {**clean, **self.variables}, self.folder, 120)
         assert not check or done.returncode == 0, f"{arguments} ended with {done.returncode}: {done.stderr}"
         return done
 
