@@ -13,6 +13,7 @@ from features.outage import Outage
 from features.times import parse_rfc3339
 from scoring.label import Label, standing
 from sinks.bulk import BulkWriter, Refusal, back_off
+from sinks.daily import daily_name
 from sinks.documents import INDEX_ALIAS, OLDER_SUFFIX, Document, index_name
 from sinks.labels import (
     Fields,
@@ -162,7 +163,7 @@ class LabelStore:
                 params = {"_source_includes": ",".join(_NEEDED), "_source_excludes": ",".join(_NOT_NEEDED)}
                 for one in self._client.mget(body={"docs": timed}, params=params)["docs"]:
                     if one.get("found"):
-                        found[one["_id"]] = Place(one["_index"], one["_source"])
+                        found[one["_id"]] = Place(daily_name(one["_index"]), one["_source"])
             if rest := [name for name in asked if name not in found]:
                 body = {
                     "size": len(rest),
@@ -170,7 +171,9 @@ class LabelStore:
                     "_source": {"includes": _NEEDED, "excludes": _NOT_NEEDED},
                 }
                 answer = self._client.search(index=f"{self._prefix}{INDEX_ALIAS}", body=body, params=_LENIENT)
-                found |= {one["_id"]: Place(one["_index"], one["_source"]) for one in answer["hits"]["hits"]}
+                found |= {
+                    one["_id"]: Place(daily_name(one["_index"]), one["_source"]) for one in answer["hits"]["hits"]
+                }
         return found
 
     def _by_time(self, asked: dict[str, int | None]) -> Iterator[dict[str, str]]:

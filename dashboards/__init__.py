@@ -1,0 +1,1 @@
+"""Dashboards as code: what the panels show, the saved objects made of it, and their import."""
