@@ -17,7 +17,7 @@ from fraudstream.progress import progress
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    for command in (simulate, demo):
+    for command in (simulate, demo, lifecycle):
         app.command()(command)
 
 
@@ -86,3 +86,15 @@ def demo(
         stop_kept()
     else:
         run_demo(keep=keep)
+
+
+def lifecycle() -> None:
+    """Watch a model grow old and be replaced: new attacks, drift, retraining, shadow, promotion, roll-back.
+
+    On real servers that are gone afterwards; every step is checked. Under ten minutes.
+
+    Example: fraudstream lifecycle
+    """
+    from local.lifecycle import run_lifecycle
+
+    run_lifecycle()

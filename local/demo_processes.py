@@ -60,6 +60,31 @@ def run_command(words: list[str], variables: dict[str, str], folder: Path, *, sh
         raise DemoError(f"`fraudstream {shlex.join(words)}` ended with {done.returncode}{said}")
 
 
+def ask_command(words: list[str], variables: dict[str, str], folder: Path, *, code: int = 0) -> bytes:
+    """Run a `fraudstream` command to its end; returns what it wrote to stdout.
+
+    Args:
+        words: the command and its options.
+        variables: the FRAUD_* variables; those of our own environment do not count.
+        folder: where it runs.
+        code: what it must end with.
+
+    Raises:
+        DemoError: it ended with another code.
+    """
+    done = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-m", "fraudstream", *words],
+        env=_without_ours() | variables,
+        cwd=folder,
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode != code:
+        said = (done.stdout + done.stderr).decode(errors="replace")
+        raise DemoError(f"`fraudstream {shlex.join(words)}` ended with {done.returncode}, not {code}:\n{said}")
+    return done.stdout
+
+
 class Role:
     """A role in its own process, which ends with us unless the keeper lets it go."""
 

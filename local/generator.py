@@ -15,7 +15,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from local import population
+from local import population, regime
+from local.regime import Change
 
 START_MS: Final = 1_767_225_600_000
 """First moment of a history: 2026-01-01T00:00:00Z."""
@@ -57,18 +58,23 @@ class _Rows:
     position: NDArray[np.int64]  # 1: the head; 0: ordinary
 
     def part(self, start: int, stop: int) -> _Rows:
-        return _Rows(*(column[start:stop] for column in self._columns()))
+        return _Rows(*(column[start:stop] for column in self.columns()))
 
     def sorted_by_time(self) -> _Rows:
         order = np.argsort(self.time_ms, kind="stable")
-        return _Rows(*(column[order] for column in self._columns()))
+        return _Rows(*(column[order] for column in self.columns()))
 
-    def _columns(self) -> tuple[NDArray[np.int64], ...]:
+    def columns(self) -> tuple[NDArray[np.int64], ...]:
         return (self.time_ms, self.card, self.amount_minor, self.attack, self.position)
 
 
 def generate(
-    transactions: int, cards: int, seed: int, out: Path, progress: Callable[[int], None] = lambda _rows: None
+    transactions: int,
+    cards: int,
+    seed: int,
+    out: Path,
+    progress: Callable[[int], None] = lambda _rows: None,
+    change: Change | None = None,
 ) -> Summary:
     """Write a labelled history as Parquet files `history-<part>.parquet` into a folder.
 
@@ -78,6 +84,7 @@ def generate(
         seed: same seed, same bytes.
         out: folder; made when it is not there, history files already in it are replaced.
         progress: called with the number of rows written, part after part.
+        change: attacks of a new kind from some moment on; None: none.
 
     Returns:
         Counts and the files in order of time.
@@ -90,7 +97,10 @@ def generate(
     if cards < 1 or seed < 0:
         raise GeneratorError(f"cards must be at least 1 and seed at least 0, not {cards} and {seed}")
     rows_seed, *part_seeds = np.random.SeedSequence(seed).spawn(1 + -(-transactions // PART_ROWS))
-    rows = _draw_rows(np.random.default_rng(rows_seed), transactions, cards)
+    rng = np.random.default_rng(rows_seed)
+    rows = _draw_rows(rng, transactions, cards)
+    if change is not None:
+        rows = _changed(rng, rows, change)
     files = []
     try:
         _empty(out)
@@ -138,6 +148,25 @@ def _draw_rows(rng: np.random.Generator, transactions: int, cards: int) -> _Rows
         np.concatenate((attack, attack[first])),
         np.concatenate((position, 2 + np.arange(len(first)) - chain_start)),
     ).sorted_by_time()
+
+
+def _changed(rng: np.random.Generator, rows: _Rows, change: Change) -> _Rows:
+    """The same number of rows, some ordinary ones made into attacks of the new kind."""
+    candidates = np.flatnonzero((rows.position == 0) & (rows.time_ms >= change.at_ms))
+    drains = regime.draw(rng, candidates, change.share)
+    if not len(drains.row):
+        raise GeneratorError(
+            f"{len(candidates)} ordinary transactions after the change are too few for one new attack; give more "
+            "transactions, or an earlier change"
+        )
+    time_ms, card, amount_minor, attack, position = (column.copy() for column in rows.columns())
+    time_ms[drains.row] = rows.time_ms[drains.source] + drains.delay_ms
+    card[drains.row] = rows.card[drains.source]
+    chain = drains.position > 1
+    amount_minor[drains.row[chain]] = drains.amount_minor[chain]
+    attack[drains.row] = int(rows.attack.max(initial=-1)) + 1 + drains.attack
+    position[drains.row] = drains.position
+    return _Rows(time_ms, card, amount_minor, attack, position).sorted_by_time()
 
 
 def _attack_lengths(rng: np.random.Generator, transactions: int) -> NDArray[np.int64]:

@@ -1,0 +1,1 @@
+"""The life of a model: registry, promotion, comparison of champion and challenger, drift, retraining."""
