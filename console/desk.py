@@ -206,9 +206,10 @@ class Desk:
             return self._refused(
                 "changed", f"{result.said.analyst} has answered meanwhile: {result.said.label}. Look at the case again."
             )
+        if result.word == "kept":  # a second click: the first one's label is the one that counts
+            return _told(answer, saved=await self._outbox.arrived(label_id))
         saved = await self._outbox.deliver(label_id, entry)
-        if result.word == "done":
-            self._metrics.answers[answer].inc()
+        self._metrics.answers[answer].inc()
         return _told(answer, saved=saved)
 
     async def _remembered(self, key: CaseKey) -> Case | None:

@@ -74,7 +74,7 @@ def top_of(values: Iterable[float]) -> float:
     most = max(values, default=0)
     if most <= 0:
         return 1
-    power = 10 ** math.floor(math.log10(most))
+    power = float(10 ** math.floor(math.log10(most)))
     return next((step * power for step in _NICE if step * power >= most), 10 * power)
 
 

@@ -156,6 +156,10 @@ class Notes:
         found = await ask(partial(self._client.hgetall, self._key("outbox")))
         return {name.decode(): msgspec.json.decode(value, type=Entry) for name, value in found.items()}
 
+    async def waits(self, entry_id: str) -> bool:
+        """Whether an entry is still in the outbox."""
+        return bool(await ask(partial(self._client.hexists, self._key("outbox"), entry_id)))
+
     async def outbox_size(self) -> int:
         """How much that is."""
         return int(await ask(partial(self._client.hlen, self._key("outbox"))))

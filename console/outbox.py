@@ -62,9 +62,17 @@ class Outbox:
         if entry_id not in self._under_way:
             self._begin(entry_id, entry)
 
+    async def arrived(self, entry_id: str) -> bool:
+        """Whether Kafka has confirmed an entry that was put in before, by this process or another."""
+        if (task := self._under_way.get(entry_id)) is not None:
+            return await self._in_time(task)
+        return not await self._notes.waits(entry_id)
+
     async def deliver(self, entry_id: str, entry: Entry) -> bool:
         """Publish an entry; says whether Kafka has confirmed it in time. If not, it is sent until it has."""
-        task = self._under_way.get(entry_id) or self._begin(entry_id, entry)
+        return await self._in_time(self._under_way.get(entry_id) or self._begin(entry_id, entry))
+
+    async def _in_time(self, task: asyncio.Task[bool]) -> bool:
         try:
             return await asyncio.wait_for(asyncio.shield(task), CONFIRM_S)
         except TimeoutError:
