@@ -59,7 +59,7 @@ class Reloader:
         self._watched: dict[Part, Watched] = {}
         self._hurried = asyncio.Event()
         self._requested = self._answered = 0
-        self._redis_away = False
+        self._redis_away = self._stopping = False
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -89,18 +89,20 @@ class Reloader:
         """Look no more."""
         if self._task is None:
             return
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        # Not cancelled: what is being loaded in a thread would go on without us.
+        self._stopping = True
+        self._hurried.set()
+        await self._task
         with suppress(ServerUnavailable):
             await self._board.leave(self._worker)
 
     async def _look_on(self) -> None:
-        while True:
+        while not self._stopping:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._hurried.wait(), self._look_s)
             self._hurried.clear()
-            await self._look()
+            if not self._stopping:
+                await self._look()
 
     async def _look(self) -> None:
         stamps = await asyncio.to_thread(self._files.stamps, self._decisions.policy)
