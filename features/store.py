@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 import redis.asyncio as redis
@@ -24,7 +24,7 @@ from redis import exceptions
 
 from features.errors import ConfigError, StaleEpoch, StoreError, StoreLost
 from features.outage import Outage
-from features.redis_link import waiting
+from features.redis_link import exchange, waiting
 
 T = TypeVar("T")
 
@@ -55,6 +55,24 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     applied: int | None
     histories: list[bytes | None]
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """What a batch changes in a partition.
+
+    Attributes:
+        partition: of these cards.
+        histories: card -> packed history.
+        applied_before: last offset applied, as it was read; None where there was none.
+        applied: last offset applied from now on.
+        dropped: cards whose histories are deleted.
+    """
+
+    partition: int
+    histories: Mapping[str, bytes]
+    applied_before: int | None
+    applied: int
+    dropped: Sequence[str] = ()
 
 
 class OnlineStore:
@@ -145,12 +163,7 @@ class OnlineStore:
         keys = {p: self._state_keys(p) + self._history_keys(p, names) for p, names in cards.items()}
 
         async def read_all() -> list[list[bytes | None]]:
-            if len(keys) == 1:
-                return [cast("list[bytes | None]", await self._client.mget(next(iter(keys.values()))))]
-            async with self._client.pipeline(transaction=False) as pipe:
-                for partition_keys in keys.values():
-                    pipe.mget(partition_keys)
-                return await pipe.execute()
+            return _granted(await exchange(self._client, [("MGET", *names) for names in keys.values()]))
 
         answers = await self._waiting(read_all)
         result: dict[int, Snapshot] = {}
@@ -175,22 +188,46 @@ class OnlineStore:
             StaleEpoch: another worker owns the partition; nothing was written.
             StoreLost: Redis does not hold the state that was read; nothing was written.
         """
-        keys = self._state_keys(partition) + self._history_keys(partition, (*histories, *dropped))
-        before = "" if applied_before is None else applied_before
-        arguments = [self._epochs[partition], before, applied, self._ttl_ms, *histories.values()]
-        answer = await self._waiting(lambda: self._run_commit(keys, arguments))
-        if answer == b"stale":
-            raise StaleEpoch(f"partition {partition} belongs to another worker now; nothing of the batch was written")
-        if answer != b"done":
-            raise StoreLost(f"Redis lost the state of partition {partition} between read and commit")
-        self._applied[partition] = applied
+        await self.commit_all([Commit(partition, histories, applied_before, applied, dropped)])
 
-    async def _run_commit(self, keys: Sequence[str], arguments: Sequence[bytes | str | int]) -> bytes:
-        try:
-            answer = await self._client.evalsha(_COMMIT_SHA, len(keys), *keys, *arguments)
-        except exceptions.NoScriptError:
-            answer = await self._client.eval(_COMMIT, len(keys), *keys, *arguments)
-        return cast("bytes", answer)
+    async def commit_all(self, commits: Sequence[Commit]) -> None:
+        """Make the commits of several partitions in one go, each by itself all or nothing; safe to repeat.
+
+        Raises:
+            StaleEpoch: another worker owns a partition, of which nothing was written.
+            StoreLost: Redis does not hold the state that was read of a partition; nothing of it was written.
+        """
+        calls = [self._call_of(commit) for commit in commits]
+        answers = await self._waiting(lambda: self._run_commits(calls))
+        refused = []
+        for commit, answer in zip(commits, answers, strict=True):
+            if answer == b"done":
+                self._applied[commit.partition] = commit.applied
+            else:
+                refused.append((commit.partition, answer))
+        for partition, answer in refused:
+            if answer == b"stale":
+                raise StaleEpoch(
+                    f"partition {partition} belongs to another worker now; nothing of the batch was written to it"
+                )
+            raise StoreLost(f"Redis lost the state of partition {partition} between read and commit")
+
+    def _call_of(self, commit: Commit) -> list[bytes | str | int]:
+        """Keys and arguments of the script, as they follow its name."""
+        partition = commit.partition
+        keys = self._state_keys(partition) + self._history_keys(partition, (*commit.histories, *commit.dropped))
+        before = "" if commit.applied_before is None else commit.applied_before
+        arguments = [self._epochs[partition], before, commit.applied, self._ttl_ms, *commit.histories.values()]
+        return [len(keys), *keys, *arguments]
+
+    async def _run_commits(self, calls: Sequence[Sequence[bytes | str | int]]) -> list[bytes]:
+        answers = await exchange(self._client, [("EVALSHA", _COMMIT_SHA, *call) for call in calls])
+        unknown = [place for place, answer in enumerate(answers) if isinstance(answer, exceptions.NoScriptError)]
+        if unknown:
+            again = await exchange(self._client, [("EVAL", _COMMIT, *calls[place]) for place in unknown])
+            for place, answer in zip(unknown, again, strict=True):
+                answers[place] = answer
+        return _granted(answers)
 
     async def forget(self, partition: int) -> int:
         """Remove a claimed partition's histories and what was applied; returns how many cards it knew."""
@@ -232,6 +269,14 @@ class OnlineStore:
     async def _waiting(self, call: Callable[[], Awaitable[T]], *, give_up_s: float | None = None) -> T:
         """Call until Redis answers; 0 never gives up, None has the patience of this store."""
         return await waiting(call, self._outage, self._patience_s if give_up_s is None else give_up_s)
+
+
+def _granted(answers: list[Any]) -> list[Any]:
+    """The answers, if none of them is a refusal; else the first refusal is raised."""
+    for answer in answers:
+        if isinstance(answer, exceptions.ResponseError):
+            raise answer
+    return answers
 
 
 def _number(key: str, raw: bytes | None) -> int | None:

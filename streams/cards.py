@@ -9,7 +9,7 @@ import numpy as np
 from features.apply import Applied, apply_batch, changed_cards, packed_histories
 from features.history import Histories, unpack
 from features.settle import settled
-from features.store import OnlineStore, Snapshot
+from features.store import Commit, OnlineStore, Snapshot
 from streams.columns import Roster, batch_columns
 from streams.decisions import Limits
 from streams.intake import Incoming
@@ -65,7 +65,7 @@ class CardState:
         )
 
     async def commit(self, applied: Applied, pending: Pending) -> None:
-        """Store what changed and move each partition's `applied`, one atomic script a partition."""
+        """Store what changed and move each partition's `applied`, one atomic script a partition, all in one go."""
         roster = pending.roster
         changed = changed_cards(applied, pending.histories)
         values = packed_histories(
@@ -75,6 +75,7 @@ class CardState:
             last_offset=roster.last_offsets(),
         )
         packed = dict(zip(changed.tolist(), values, strict=True))
+        commits = []
         for partition, names in roster.cards.items():
             base = roster.first_rank[partition]
             stored = {name: packed[base + k] for k, name in enumerate(names) if base + k in packed}
@@ -84,7 +85,9 @@ class CardState:
             before, last = pending.snapshots[partition].applied, roster.last[partition]
             if stored or dropped or before is None or last > before:
                 after = last if before is None else max(before, last)
-                await self._store.commit(partition, stored, applied_before=before, applied=after, dropped=dropped)
+                commits.append(Commit(partition, stored, before, after, dropped))
+        if commits:
+            await self._store.commit_all(commits)
 
 
 class Pending:
