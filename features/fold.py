@@ -14,7 +14,7 @@ import numpy as np
 
 from features.history import Bool, Entries, Histories, Int64, UInt64, unpack_words
 from features.log import NEVER, build_log
-from features.tiles import NEVER_FOLDED, WORDS, tiles_of
+from features.tiles import NEVER_FOLDED, WORDS, with_tables
 from features.words import chosen
 
 # A record that comes up to ten minutes late still finds its ten minutes whole.
@@ -44,7 +44,7 @@ def fold_hot(histories: Histories, held: Bool, *, limit: int, retention_ms: int)
     hot = (many & ~held).nonzero()[0].tolist()
     stays = np.ones(len(histories.words), np.bool_)
     ends = np.cumsum(histories.counts)
-    tables = np.split(histories.tiles.table, histories.tiles.start[1:-1])
+    tables: dict[int, Int64] = {}
     folded_ms = histories.tiles.folded_ms.copy()
     for card in hot:
         part = slice(int(ends[card] - histories.counts[card]), int(ends[card]))
@@ -55,12 +55,12 @@ def fold_hot(histories: Histories, held: Bool, *, limit: int, retention_ms: int)
         if not len(gone):
             continue
         folded_ms[card] = horizon_ms = int(gone.max())
-        stays[part], tables[card] = _fold(words, entries, tables[card], horizon_ms, retention_ms)
+        stays[part], tables[card] = _fold(words, entries, histories.tiles.of(card), horizon_ms, retention_ms)
     ranks = np.repeat(np.arange(len(ends)), histories.counts)
     counts = np.bincount(ranks[stays], minlength=len(ends))
     return Histories(
         chosen(histories.words, stays), counts, np.minimum(histories.settled, counts), histories.written,
-        tiles_of(tables, folded_ms),
+        with_tables(histories.tiles, tables, folded_ms),
     )  # fmt: skip
 
 

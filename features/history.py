@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import StoreCorrupt
-from features.tiles import WORDS, Tiles, no_tiles, tiles_of
+from features.tiles import WORDS, Tiles, no_tiles, with_tables
 from features.words import (
     AMOUNT_SHIFT,
     CLAMPED_BIT,
@@ -264,8 +264,7 @@ def _tiles(cards: int, folded: dict[int, tuple[Int64, int]]) -> Tiles:
     tiles = no_tiles(cards)
     if not folded:
         return tiles
-    tables = [folded[card][0] if card in folded else tiles.table for card in range(cards)]
     folded_ms = tiles.folded_ms.copy()
     for card, (_, until_ms) in folded.items():
         folded_ms[card] = until_ms
-    return tiles_of(tables, folded_ms)
+    return with_tables(tiles, {card: table for card, (table, _) in folded.items()}, folded_ms)

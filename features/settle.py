@@ -12,7 +12,7 @@ import numpy as np
 
 from features.fold import fold_hot
 from features.history import Bool, Histories, Int64, UInt64, is_after
-from features.tiles import NEVER_FOLDED, Tiles, tiles_of
+from features.tiles import tiles_since
 from features.walk import Batch
 from features.words import chosen, reversals_of, times_of
 
@@ -61,7 +61,7 @@ def _trimmed(histories: Histories, held: Bool, retention_ms: int) -> Histories:
         return histories
     return Histories(
         words, counts, np.minimum(histories.settled, counts), histories.written,
-        _tiles_since(histories.tiles, oldest_ms) if histories.tiles.any_folded else histories.tiles,
+        tiles_since(histories.tiles, oldest_ms) if histories.tiles.any_folded else histories.tiles,
     )  # fmt: skip
 
 
@@ -82,11 +82,3 @@ def _keep_with_originals(words: UInt64, reversal: Bool, old: Bool, ends: Int64) 
         part = slice(int(ends[card - 1]) if card else 0, int(ends[card]))
         identity = words[part, 2]
         old[part] &= ~(reversal[part] & np.isin(identity, identity[~old[part] & ~reversal[part]]))
-
-
-def _tiles_since(tiles: Tiles, oldest_ms: Int64) -> Tiles:
-    """The tiles that reach beyond each card's oldest time."""
-    gone = (tiles.folded_ms != NEVER_FOLDED) & (tiles.folded_ms < oldest_ms)
-    tables = np.split(tiles.table, tiles.start[1:-1])
-    tables = [t[t[:, 1] >= oldest] for t, oldest in zip(tables, oldest_ms.tolist(), strict=True)]
-    return tiles_of(tables, np.where(gone, NEVER_FOLDED, tiles.folded_ms))

@@ -7,7 +7,7 @@ first and last is taken. How large a tile may grow is decided where it is made (
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -60,6 +60,28 @@ def tiles_of(tables: Sequence[Int64], folded_ms: Int64) -> Tiles:
     """Tiles from each card's rows."""
     start = np.concatenate(([0], np.cumsum([len(t) for t in tables])))
     return Tiles(np.concatenate(tables), start, folded_ms, any_folded=bool((folded_ms != NEVER_FOLDED).any()))
+
+
+def with_tables(tiles: Tiles, tables: Mapping[int, Int64], folded_ms: Int64) -> Tiles:
+    """The tiles with the rows of some cards in the place of those that they had; `folded_ms` is of all cards."""
+    sizes, pieces, begin = np.diff(tiles.start), [], 0
+    for card in sorted(tables):
+        pieces += [tiles.table[begin : int(tiles.start[card])], tables[card]]
+        begin, sizes[card] = int(tiles.start[card + 1]), len(tables[card])
+    pieces.append(tiles.table[begin:])
+    start = np.append(0, sizes.cumsum())
+    return Tiles(np.concatenate(pieces), start, folded_ms, any_folded=bool((folded_ms != NEVER_FOLDED).any()))
+
+
+def tiles_since(tiles: Tiles, oldest_ms: Int64) -> Tiles:
+    """The tiles that reach beyond each card's oldest time; shape (cards,)."""
+    gone = (tiles.folded_ms != NEVER_FOLDED) & (tiles.folded_ms < oldest_ms)
+    stays = tiles.table[:, 1] >= oldest_ms.repeat(np.diff(tiles.start))
+    if np.count_nonzero(stays) == len(stays) and not np.count_nonzero(gone):
+        return tiles
+    folded_ms = np.where(gone, NEVER_FOLDED, tiles.folded_ms)
+    start = np.append(0, stays.cumsum())[tiles.start]
+    return Tiles(tiles.table[stays], start, folded_ms, any_folded=bool((folded_ms != NEVER_FOLDED).any()))
 
 
 def tiles_in(tiles: Tiles, card: Int64, begin_ms: Int64, end_ms: Int64) -> tuple[Int64, Int64, Int64]:
