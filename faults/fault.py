@@ -40,6 +40,10 @@ class Fault:
     def heal(self, site: Site) -> None:
         """End it, as an operator would."""
 
+    def settle(self, site: Site) -> list[str]:  # noqa: ARG002 - of faults that wait for something
+        """Once all is answered, before workers are told to end: wait for what else must come; what never came."""
+        return []
+
     def close(self, site: Site) -> None:
         """After the row, whatever happened: leave the servers as they were."""
 

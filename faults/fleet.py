@@ -33,7 +33,7 @@ class Worker:
     """One process.
 
     Attributes:
-        role: `score` or `index`.
+        role: `score`, `index` or `alert`.
         ended: its exit code once the supervisor has seen it; the negative number of a signal.
     """
 

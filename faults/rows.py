@@ -1,8 +1,4 @@
-"""The matrix: each row a fault, the traffic that it meets, and how long it is looked at.
-
-A row for the `alert` role belongs behind those of the `index` role once there is one: `KillAtRandom("alert", ...)`, and
-a fault of whatever it notifies, with its own reading of what arrived in `faults/readback.py`.
-"""
+"""The matrix: each row a fault, the traffic that it meets, and how long it is looked at."""
 
 from __future__ import annotations
 
@@ -11,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from faults.alert_faults import AlertsKilled, ChannelHangs
 from faults.fault import Fault
 from faults.model_faults import InTheTraffic, ModelBroken, ModelSwapped, Poisoned, removed, truncated
 from faults.redis_faults import Away, Flushed, Frozen, OutOfMemory, ReadOnly, RestartedEmpty, Slow
@@ -108,6 +105,8 @@ ROWS: Final[tuple[Row, ...]] = (
     Row("OpenSearch: index read-only", ReadOnlyIndex, ("copies", "reversals", "clocks"), 16.0),
     Row("OpenSearch: disk full (flood stage)", SearchDiskFull, ("copies", "late", "reversals"), 28.0),
     Row("index worker: kill -9, 3 times", lambda: KillAtRandom("index", 3, 2), ("copies", "late", "clocks"), 20.0),
+    Row("alert worker: kill -9, 3 times", lambda: AlertsKilled(3, 3), ("copies", "late", "reversals"), 18.0),
+    Row("alert channel hangs for 10 s", ChannelHangs, ("copies", "pans", "hostile"), 18.0),
     Row("local disk full: logs on /dev/full", LogDiskFull, ("copies", "strays", "hostile")),
     Row("model file missing at a start", lambda: ModelBroken(removed), ("copies", "late", "hot"), 16.0),
     Row("model file truncated at a start", lambda: ModelBroken(truncated), ("pans", "late", "reversals"), 16.0),

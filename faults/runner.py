@@ -143,8 +143,9 @@ def _finish(site: Site, fault: Fault) -> list[str]:
     """Wait until all is answered, and end the workers in good order."""
     notes = []
     if not site.wait_answered(_ANSWERED_S):
-        left = {role: site.lag(role) for role in ("score", "index")}
+        left = {role: site.lag(role) for role in ("score", "index", *site.also)}
         notes.append(f"not all answered within {_ANSWERED_S:g} s: {left}")
+    notes += fault.settle(site)
     notes += [
         f"{role} ended with {code} when told to stop"
         for role, code in site.fleet.stop()

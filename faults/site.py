@@ -28,7 +28,7 @@ from sinks.topics import DEAD_LETTERS, LABELS, PROCESSED, TRANSACTIONS, ensure_t
 PARTITIONS: Final = 4
 _ANSWER_S: Final = 20.0
 _CHECK_S: Final = 0.2
-_SOURCES: Final = {"score": TRANSACTIONS, "index": PROCESSED}
+_SOURCES: Final = {"score": TRANSACTIONS, "index": PROCESSED, "alert": PROCESSED}
 
 
 class Site:
@@ -41,6 +41,7 @@ class Site:
         fleet: the workers.
         kafka: how librdkafka reaches the brokers.
         models: every model folder that may have decided.
+        also: roles that run besides `score` and `index`.
     """
 
     def __init__(self, stack: Stack, model: Path, folder: Path, prefix: str, **variables: str) -> None:
@@ -57,6 +58,7 @@ class Site:
             **variables,
         }
         self.models = [model]
+        self.also: list[str] = []
         self.fleet = Fleet(self.variables, folder)
         self.kafka: dict[str, str | int | float | bool] = {"bootstrap.servers": stack.env()["FRAUD_KAFKA_BOOTSTRAP"]}
         self.redis = Redis.from_url(stack.env()["FRAUD_REDIS_URL"])
@@ -127,7 +129,7 @@ class Site:
     def wait_answered(self, timeout_s: float) -> bool:
         """Wait until every role has acknowledged everything; False where that takes too long."""
         deadline_s = time.monotonic() + timeout_s
-        while self.lag("score") != 0 or self.lag("index") != 0 or self.lag("score") != 0:
+        while any(self.lag(role) != 0 for role in ("score", "index", *self.also, "score")):
             if time.monotonic() > deadline_s:
                 return False
             time.sleep(_CHECK_S)

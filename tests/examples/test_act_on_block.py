@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -75,7 +74,7 @@ def test_the_python_example_holds_what_is_blocked(outcomes):
 
 
 @pytest.fixture
-def console_client(servers, tmp_path: Path) -> Iterator[Path]:
+def console_client(tmp_path: Path) -> Path:
     """A folder with Kafka's console client as its distribution has it, made of the jars of the stack."""
     cache = _default_cache(tmp_path)
     jars = class_path(cache, "kafka", COORDINATES, lambda _: None, threading.Event())
