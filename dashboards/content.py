@@ -26,14 +26,14 @@ def patterns(console_url: str) -> tuple[IndexPattern, ...]:
     Args:
         console_url: to which cards link; empty: no links.
     """
-    card = _card_link(console_url)
+    links = _links(console_url)
     labels = {
         "is_fraud": _PERCENT,
         "is_caught": _PERCENT,
         "amount": _MONEY,
         "amount_caught": _MONEY,
         "delay_hours": _NUMBER,
-        **card,
+        **links,
     }
     outcomes = {
         **{f"fraud.{flag}": _PERCENT for flag in _FLAGS},
@@ -41,7 +41,7 @@ def patterns(console_url: str) -> tuple[IndexPattern, ...]:
         "amount": _MONEY,
         "review.expected_loss": _MONEY,
         "fraud.latency_ms": _NUMBER,
-        **card,
+        **links,
     }
     return (
         IndexPattern("outcomes", INDEX_ALIAS, "event_time", outcomes),
@@ -52,9 +52,15 @@ def patterns(console_url: str) -> tuple[IndexPattern, ...]:
     )
 
 
-def _card_link(console_url: str) -> dict[str, dict[str, Any]]:
+def _links(console_url: str) -> dict[str, dict[str, Any]]:
     if not console_url:
         return {}
-    # `value` is percent-encoded by Dashboards.
-    link = {"type": "a", "urlTemplate": f"{console_url.rstrip('/')}/cards/{{{{value}}}}", "labelTemplate": "{{value}}"}
-    return {"card_id": {"id": "url", "params": link}}
+    return {
+        field: {"id": "url", "params": _link(f"{console_url.rstrip('/')}/{page}/{{{{value}}}}")}
+        for field, page in (("card_id", "cards"), ("transaction_id", "transactions"))
+    }
+
+
+def _link(template: str) -> dict[str, str]:
+    # Dashboards percent-encodes the value in the address.
+    return {"type": "a", "urlTemplate": template, "labelTemplate": "{{value}}"}

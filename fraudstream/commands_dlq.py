@@ -115,14 +115,14 @@ def resend(
     settings = logged_settings()
     from features.errors import ConfigError
     from sinks.publisher import Publisher
-    from sinks.topics import DEAD_LETTERS, PROCESSED, TRANSACTIONS
+    from sinks.topics import DEAD_LETTERS, LABELS, PROCESSED, TRANSACTIONS
     from streams.repair.dlq import DeadLetters
     from streams.repair.resend import Resender
 
     if not (places or reason or since or partition):
         raise ConfigError("say which: partition:offset of dead letters, --reason, --since or --partition")
     wanted = _wanted(reason, since, partition, places)
-    topics = (settings.topic(TRANSACTIONS), settings.topic(PROCESSED))
+    topics = (settings.topic(TRANSACTIONS), settings.topic(PROCESSED), settings.topic(LABELS))
     _meet(settings.topic(DEAD_LETTERS), *topics)
     resender = Resender(settings.kafka(), topics)
     letters = DeadLetters(settings.kafka(), settings.topic(DEAD_LETTERS))

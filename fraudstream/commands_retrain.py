@@ -65,6 +65,7 @@ def retrain(
     outcomes: Outcomes = "topic",
     labels: Labels = "topic",
     rows: Rows = 500_000,
+    look_rows: Annotated[int, typer.Option(min=1, help="The newest of them, in which drift is looked for.")] = 50_000,
     as_of: AsOf = "newest",
     name: Name = FRAUD,
     *,
@@ -88,7 +89,7 @@ def retrain(
     settings = logged_settings()
     plan, registry = load_plan(settings.lifecycle), open_registry(settings, name)
     traffic, truth = read_traffic(settings, outcomes, rows), read_truth(settings, labels)
-    due, notes = _due(registry, plan, traffic, truth, as_of)
+    due, notes = _due(registry, plan, (traffic, truth, as_of), look_rows)
     if if_needed and not due:
         _tell(Retrained([], None, "", promoted=False, notes=notes), as_json=as_json)
         return
@@ -104,18 +105,22 @@ def retrain(
     _tell(Retrained(due or ["asked for"], made.number, made.model, promoted, notes + more), as_json=as_json)
 
 
-def _due(registry: Registry, plan: Plan, traffic: Traffic, truth: Truth, as_of: str) -> tuple[list[str], list[str]]:
+def _due(
+    registry: Registry, plan: Plan, live: tuple[Traffic, Truth, str], look_rows: int
+) -> tuple[list[str], list[str]]:
     """Why a new model is due, and what could not be told."""
     from lifecycle.looking import look, new_labels
     from lifecycle.registry import CHAMPION
     from lifecycle.retraining import Facts, reasons
+    from lifecycle.traffic import newest
 
+    traffic, truth, as_of = live
     champion, drift, labels = registry.holder(CHAMPION), None, 0
     notes: list[str] = []
     if champion is not None:
         folder = registry.fetch(champion)
         try:
-            drift = _look(look(folder, plan, traffic, truth, as_of), notes)
+            drift = _look(look(folder, plan, newest(traffic, look_rows), truth, as_of), notes)
             labels = new_labels(truth, traffic, folder)
         except (HistoryError, ModelError) as exc:
             notes.append(f"drift was not measured: {exc}")
@@ -150,7 +155,7 @@ def _train(
             base = Path(folder) / "history.parquet"
             build_table(history, base)
         joined = join_tables(base, traffic, known, table)
-        split = training.SplitOptions(rules.train, rules.validation, rules.gap_days)
+        split = training.SplitOptions(*rules.shares(joined.days), rules.gap_days)
         with progress("train") as show:
             training.train(table, out, seed=rules.seed, split=split, progress=show)
         extra: dict[str, str] = {}

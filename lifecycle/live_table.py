@@ -14,6 +14,7 @@ from features.catalogue import FEATURE_NAMES, FEATURES
 from features.errors import HistoryError
 from lifecycle.traffic import Traffic
 
+_DAY_MS: Final = 86_400_000
 _KEYS: Final = ("transaction_id", "card_id", "event_time", "is_fraud")
 _TYPES: Final = {"int64": pl.Int64, "float64": pl.Float64}
 
@@ -27,6 +28,7 @@ class Joined(msgspec.Struct, frozen=True):
         unknown: live transactions left out, for nobody knows yet what they are.
         incomplete: live transactions left out, for a feature is missing.
         repeated: live transactions that the history has already.
+        days: from the first to the last row.
     """
 
     history: int
@@ -34,6 +36,7 @@ class Joined(msgspec.Struct, frozen=True):
     unknown: int
     incomplete: int
     repeated: int
+    days: float
 
 
 def live_rows(traffic: Traffic, known: NDArray[np.int64]) -> pl.DataFrame:
@@ -94,8 +97,11 @@ def join_tables(base: Path | None, traffic: Traffic, known: NDArray[np.int64], o
                 f"nothing to learn from: of {len(traffic):,} live transactions the answer of none is known; wait for "
                 "labels, or give a labelled history with --history"
             )
-        joined.sort("event_time").write_parquet(out)
+        joined = joined.sort("event_time")
+        joined.write_parquet(out)
     except (pl.exceptions.PolarsError, OSError) as exc:
         raise HistoryError(f"cannot join the history with live traffic: {str(exc).splitlines()[0]}") from exc
     added = len(joined) - before
-    return Joined(before, added, unknown, incomplete, len(live) - added)
+    moments = joined["event_time"].dt.epoch("ms")
+    days = (int(moments[-1]) - int(moments[0])) / _DAY_MS
+    return Joined(before, added, unknown, incomplete, len(live) - added, days)

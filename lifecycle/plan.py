@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 import yaml
 
-from features.errors import ConfigError
+from features.errors import ConfigError, HistoryError
 
 _VARIABLE: Final = "FRAUD_LIFECYCLE"
 
@@ -79,7 +79,8 @@ class Retraining(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         labels: so many labels since the champion's last row make it necessary; 0: no such rule.
         maturity_days: a transaction younger than this and without a label is not known to be ordinary.
         gap_days: between the parts of the history.
-        train, validation: shares of the parts; what remains tests.
+        validation_days: days that thresholds are chosen on.
+        test_days: the last days, on which both models are measured; everything before is learned from.
         seed: of the training.
     """
 
@@ -88,15 +89,31 @@ class Retraining(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     labels: int = 500
     maturity_days: float = 7.0
     gap_days: float = 1.0
-    train: float = 0.85
-    validation: float = 0.07
+    validation_days: float = 7.0
+    test_days: float = 7.0
     seed: int = 1
 
     def __post_init__(self) -> None:
         if min(self.every_days, self.alarms, self.labels, self.maturity_days, self.gap_days, self.seed) < 0:
             raise ValueError("retrain: numbers must be 0 or more")
-        if not (self.train > 0 and self.validation > 0 and self.train + self.validation < 1):
-            raise ValueError("retrain: train and validation must be above 0 and leave some of the history to test on")
+        if not (self.validation_days > 0 and self.test_days > 0):
+            raise ValueError("retrain: validation_days and test_days must be above 0")
+
+    def shares(self, days: float) -> tuple[float, float]:
+        """Shares of training and validation in a history of so many days, as its division wants them.
+
+        Raises:
+            HistoryError: the history is too short.
+        """
+        usable = days - 2 * self.gap_days
+        learned = usable - self.validation_days - self.test_days
+        if learned <= 0:
+            raise HistoryError(
+                f"the history spans {days:.1f} days, and {days - learned:.1f} of them are asked to choose thresholds, "
+                "to test on and for the gaps between; give a longer one with --history, or smaller numbers under "
+                f"retrain in {_VARIABLE}"
+            )
+        return learned / usable, self.validation_days / usable
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

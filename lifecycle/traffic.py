@@ -181,6 +181,18 @@ def traffic_of(outcomes: Iterable[_Outcome | None]) -> Traffic:
     return _columns([key for key, _ in ordered], [one for _, one in ordered], dict(left_out))
 
 
+def newest(traffic: Traffic, rows: int) -> Traffic:
+    """The last so many transactions; shares are those of the whole."""
+    if len(traffic) <= rows:
+        return traffic
+    kept = {
+        field: getattr(traffic, field)[-rows:]
+        for field in traffic.__struct_fields__
+        if field not in {"missing", "degraded", "left_out"}
+    }
+    return msgspec.structs.replace(traffic, **kept)
+
+
 def _unfit(one: _Outcome | None) -> str | None:
     """Why an outcome is not looked at."""
     if one is None:

@@ -30,10 +30,10 @@ from local.lifecycle_traffic import DAY_MS, Caught, History, publish, publish_la
 from local.producer import Publisher
 from local.stack import Stack
 
-CARDS: Final = 900
+CARDS: Final = 700
 TRANSACTIONS: Final = CARDS * 540
 SEED: Final = 5
-WARM_DAY, CALM_DAY, CHANGE_DAY, SHADOW_DAY, PROMOTION_DAY, LAST_DAY = 74, 82, 90, 106, 113, 120
+WARM_DAY, CALM_DAY, CHANGE_DAY, SHADOW_DAY, PROMOTION_DAY, LAST_DAY = 75, 82, 90, 106, 112, 117
 _LABEL_DELAY_MS: Final = DAY_MS
 _ANSWERED_S: Final = 180.0
 _TAKEN_S: Final = 60.0
@@ -49,6 +49,8 @@ gates:
 retrain:
   maturity_days: 1
   gap_days: 1
+  validation_days: 3
+  test_days: 3
 """
 
 
@@ -132,12 +134,12 @@ class _Play:
         self._note("before the change", CALM_DAY, CHANGE_DAY)
         seen = self._look(rows)
         self._check(not seen["alarms"], f"drift against training: no alarm in {seen['rows']:,} transactions")
-        needed = self._ask("retrain", "--if-needed", "--rows", str(rows), "--json")
+        needed = self._ask("retrain", "--if-needed", "--look-rows", str(rows), "--json")
         self._check(needed["number"] is None, "no rule asks for a new model")
 
     def _change(self) -> None:
         self._step(f"Days {CHANGE_DAY} to {SHADOW_DAY}: the new attacks begin, chargebacks follow a day later")
-        rows = self._play(CHANGE_DAY, SHADOW_DAY)
+        rows = self._rows = self._play(CHANGE_DAY, SHADOW_DAY)
         self._note("after the change", CHANGE_DAY, SHADOW_DAY)
         before, after = self._found[-2][1], self._found[-1][1]
         self._check(after.share < before.share - 0.2, "attacks are caught by their second transaction far less often")
@@ -150,7 +152,7 @@ class _Play:
 
     def _retrain(self) -> None:
         self._step("`fraudstream retrain --if-needed`")
-        made = self._ask("retrain", "--if-needed", "--history", "past", "--json")
+        made = self._ask("retrain", "--if-needed", "--history", "past", "--look-rows", str(self._rows), "--json")
         self._challenger = made["model"]
         for reason in made["reasons"]:
             self._say(f"because of {reason}")

@@ -141,19 +141,28 @@ class Generations:
                     f"{new} has {has} documents, but {old} has {had}: nothing was replaced; run it again"
                 )
 
-    def swap(self, plan: Plan) -> None:
-        """Put the new indices in the place of the others: in one step for readers and writers."""
+    def show(self, plan: Plan) -> None:
+        """Let readers see the new indices in the place of the others: in one step, and nothing is deleted yet."""
+        alias = f"{self._prefix}{INDEX_ALIAS}"
         actions: list[dict[str, Any]] = []
         for old, new in plan.indices.items():
-            actions.append({"remove_index": {"index": old}})
-            actions += [
-                {"add": {"index": new, "alias": alias}} for alias in (f"{self._prefix}{INDEX_ALIAS}", plan.daily[new])
-            ]
+            actions += [{"remove": {"index": old, "alias": alias}}, {"add": {"index": new, "alias": alias}}]
+        with mapped_errors():
+            self._client.indices.update_aliases(body={"actions": actions})
+
+    def finish(self, plan: Plan) -> None:
+        """Delete the indices that are read no more, and let writers find the new ones under their names; repeatable."""
+        there = {one.name for one in outcome_indices(self._client, self._prefix)}
+        actions: list[dict[str, Any]] = []
+        for old, new in plan.indices.items():
+            if old in there:
+                actions += [{"remove_index": {"index": old}}, {"add": {"index": new, "alias": plan.daily[new]}}]
         with mapped_errors():
             if actions:
                 self._client.indices.update_aliases(body={"actions": actions})
+        self.forget()
 
-    def is_swapped(self, plan: Plan) -> bool:
+    def is_shown(self, plan: Plan) -> bool:
         """Whether the new indices are the ones that are read."""
         read = {one.name for one in outcome_indices(self._client, self._prefix) if one.is_read}
         return bool(plan.daily) and read.issuperset(plan.daily)
@@ -165,11 +174,13 @@ class Generations:
 
     def abandon(self, plan: Plan) -> None:
         """Delete what was built, and let writers go on; what is read stays as it is."""
-        if not self.is_swapped(plan):
-            self.freeze(plan, frozen=False)
-            with mapped_errors():
-                for new in plan.daily:
-                    self._client.indices.delete(index=new, params={"ignore_unavailable": "true"})
+        if self.is_shown(plan):  # too late: what is read now is what was built
+            self.finish(plan)
+            return
+        self.freeze(plan, frozen=False)
+        with mapped_errors():
+            for new in plan.daily:
+                self._client.indices.delete(index=new, params={"ignore_unavailable": "true"})
         self.forget()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
@@ -30,6 +31,7 @@ log = structlog.get_logger(__name__)
 Show = Callable[[int, int | None], None]
 
 _SAVE_EVERY: Final = 20_000
+_READERS_S: Final = 2.0
 # Clocks of the workers that index labels may differ from ours.
 _CLOCKS_MS: Final = 10 * 60_000
 
@@ -86,9 +88,9 @@ class Reindexer:
         """
         setup_index(self._client, self._prefix)
         plan = self._generations.load()
-        if plan is not None and self._generations.is_swapped(plan):
-            self._generations.forget()  # killed between the last two steps
-            plan = None
+        if plan is not None and self._generations.is_shown(plan):
+            self._generations.finish(plan)  # killed between the last two steps
+            return Reindexed(plan.generation, len(plan.indices), 0, 0, 0, 0)
         if plan is None:
             plan = self._generations.plan(await self._starts(), self._now_ms())
         else:
@@ -100,7 +102,9 @@ class Reindexer:
         plan = await self._read(plan, show)
         copied = self._generations.copy_rest(plan)
         plan, labels = await self._take_over(plan, show)
-        self._generations.forget()
+        # Searches that began before the step may still be at the old indices: deleted now, they would lack a part.
+        await asyncio.sleep(_READERS_S)
+        self._generations.finish(plan)
         return Reindexed(plan.generation, len(plan.indices), self._from_topic, copied, labels, self._passed_over)
 
     async def _take_over(self, plan: Plan, show: Show) -> tuple[Plan, int]:
@@ -111,7 +115,7 @@ class Reindexer:
             plan = await self._read(plan, show)
             labels = await self._put_new_labels(plan)
             self._generations.check(plan)
-            self._generations.swap(plan)
+            self._generations.show(plan)
         except BaseException:
             self._generations.freeze(plan, frozen=False)
             raise

@@ -7,6 +7,7 @@ import re
 import pytest
 from prometheus_client import CollectorRegistry
 
+from streams.beside.metrics import DeadLetterMetrics, LabelMetrics
 from streams.watch.health import Health
 from streams.watch.metrics import AlertMetrics, BuildInfo, IndexMetrics, ScoreMetrics
 from streams.watch.policy_metrics import PolicyMetrics
@@ -15,7 +16,13 @@ from tests.alerts import ROOT, alerts, grouped, uses
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 ALERTS = alerts()
 
-MADE = {"score": ScoreMetrics, "index": IndexMetrics, "alert": lambda registry: AlertMetrics(registry, ["desk"])}
+
+def index_metrics(registry):
+    """Everything that the index role counts."""
+    return IndexMetrics(registry), LabelMetrics(registry), DeadLetterMetrics(registry)
+
+
+MADE = {"score": ScoreMetrics, "index": index_metrics, "alert": lambda registry: AlertMetrics(registry, ["desk"])}
 
 each_alert = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
 

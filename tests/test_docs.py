@@ -11,6 +11,7 @@ import msgspec
 import pytest
 import typer.main
 
+from console.metrics import ConsoleMetrics
 from features import errors
 from features.catalogue import FEATURES
 from features.wire import WireTransaction
@@ -18,6 +19,7 @@ from fraudstream.cli import app
 from scoring.outcome import Fraud, Outcome
 from sinks.deadletter import DeadLetter, Reason
 from sinks.topics import topic_configs
+from streams.beside.metrics import DeadLetterMetrics, LabelMetrics
 from streams.settings import PREFIX, Settings
 from streams.watch.health import Health
 from streams.watch.metrics import AlertMetrics, IndexMetrics, ScoreMetrics
@@ -176,7 +178,10 @@ def test_the_metrics_are_those_of_the_code():
     roles = [Health("score"), Health("index"), Health("alert")]
     ScoreMetrics(roles[0].registry)
     IndexMetrics(roles[1].registry)
+    LabelMetrics(roles[1].registry)
+    DeadLetterMetrics(roles[1].registry)
     AlertMetrics(roles[2].registry, ["desk"])
+    ConsoleMetrics(roles[2].registry)
     PolicyMetrics(roles[0].registry, "score")
     families = [family for role in roles for family in role.registry.collect() if family.name.startswith("fraud_")]
     served = {f"{family.name}{'_total' * (family.type == 'counter')}" for family in families}

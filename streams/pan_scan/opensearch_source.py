@@ -10,6 +10,7 @@ from opensearchpy.helpers import scan
 
 from sinks.documents import INDEX_ALIAS
 from sinks.opensearch import mapped_errors
+from sinks.side_indices import SIDE_KINDS
 from streams.pan_scan.finder import Finder
 from streams.pan_scan.report import Report
 
@@ -27,7 +28,8 @@ def scan_opensearch(client: OpenSearch, index_prefix: str, finder: Finder, repor
         ServerUnavailable: OpenSearch does not answer.
         ConfigError: it refuses the user.
     """
-    pattern = f"{index_prefix}{INDEX_ALIAS}*"
+    aliases = (INDEX_ALIAS, *(kind.alias for kind in SIDE_KINDS))
+    pattern = ",".join(f"{index_prefix}{alias}*" for alias in aliases)
     with mapped_errors():
         total = int(client.count(index=pattern, params={"ignore_unavailable": "true"})["count"])
         for done, document in enumerate(scan(client, index=pattern, size=_PAGE, ignore_unavailable=True), 1):

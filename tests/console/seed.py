@@ -14,6 +14,7 @@ from features.times import format_rfc3339
 from sinks.documents import outcome_document
 
 DAY_MS = 86_400_000
+_AT_ONCE = 5000
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{7*7}}&amp;"
 PAN = "4111111111111111"
 COUNTRIES = ("DE", "FR", "NL", "ES", "IT", "GB", "US", "BR")
@@ -117,3 +118,19 @@ def store(client: OpenSearch, prefix: str, outcomes: Iterable[dict[str, Any]], n
     stored, _ = helpers.bulk(client, actions, chunk_size=2000)
     client.indices.refresh(index=f"{prefix}processed_transactions*")
     return stored
+
+
+def store_many(client: OpenSearch, prefix: str, count: int, now_ms: int) -> None:
+    """Write open cases that differ in names, score and amount, quickly: one document, changed in place."""
+    value = msgspec.json.encode(outcome("many", "many", now_ms - 3_600_000, score=500))
+    made = outcome_document(value, index_prefix=prefix, indexed_at_ms=now_ms)
+    fields = msgspec.json.decode(made.body)
+    for first in range(0, count, _AT_ONCE):
+        lines = []
+        for n in range(first, first + _AT_ONCE):
+            fields |= {"card_id": f"many-{n % 5000}", "transaction_id": f"many-{n}", "amount": 1 + n / 100}
+            fields["fraud"]["score"] = 300 + n % 600
+            fields["review"]["expected_loss"] = fields["amount"] * fields["fraud"]["score"] / 1000
+            lines += [b'{"index":{"_id":"many-%d"}}' % n, msgspec.json.encode(fields)]
+        assert not client.bulk(body=b"\n".join(lines).decode() + "\n", index=made.index)["errors"]
+    client.indices.refresh(index=made.index)

@@ -243,12 +243,7 @@ def test_dark_light_and_labels_for_every_field(opened):
 
 
 def test_fifty_thousand_open_cases_in_under_a_second(site: Site, opened):
-    day_ms = 86_400_000
-    rows = (
-        seed.outcome(f"many-{n % 5000}", f"many-{n}", site.now_ms - n % day_ms, score=300 + n % 600, amount=100 + n)
-        for n in range(MANY)
-    )
-    assert seed.store(site.direct, site.prefix, rows, site.now_ms) == MANY
+    seed.store_many(site.direct, site.prefix, MANY, site.now_ms)
     page, _ = opened("ana")
     expect(page.locator(".page-head")).to_contain_text(f"{MANY // 1000},")
 

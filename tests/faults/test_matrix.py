@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from faults.alert_faults import AlertsKilled
 from faults.server_faults import SearchAway
 
 # Longest of all with a busy machine; the matrix waits for what is slow, and says what never came.
@@ -54,3 +55,10 @@ def test_hostile_records(run):
     result = run("hostile records", load_s=5.0)
     assert_good(result)
     assert result.dead_letters > 200
+
+
+@pytest.mark.slow
+def test_alerts_are_told_through_kills_of_their_role(run):
+    result = run("alert worker: kill -9, 3 times", load_s=6.0, fault=lambda: AlertsKilled(2, 3))
+    assert_good(result)
+    assert result.ends == [-9, -9]

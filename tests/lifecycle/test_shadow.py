@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from rich.console import Console
@@ -18,10 +20,14 @@ def rows(story):
     return story.days(112, 140)
 
 
-def test_flips_and_verdicts_are_those_of_a_plain_loop(rows, champion, challenger):
-    seen, known = traffic(rows, champion, challenger), labels_of(rows)
+@pytest.fixture(scope="module")
+def found(rows, champion, challenger):
+    seen = traffic(rows, champion, challenger)
+    return compare(seen, labels_of(rows), champion.version, challenger.version, seed=1)
 
-    found = compare(seen, known, champion.version, challenger.version, seed=1)
+
+def test_flips_and_verdicts_are_those_of_a_plain_loop(rows, champion, challenger, found):
+    seen = traffic(rows, champion, challenger)
 
     up = down = value = 0
     for one, two, amount in zip(seen.verdict, seen.shadow_verdict, seen.amount_minor, strict=True):
@@ -35,12 +41,9 @@ def test_flips_and_verdicts_are_those_of_a_plain_loop(rows, champion, challenger
     assert found.agreement == pytest.approx(np.mean(seen.verdict == seen.shadow_verdict))
 
 
-def test_the_challenger_that_knows_the_new_attacks_is_better_with_significance(rows, champion, challenger):
-    seen, known = traffic(rows, champion, challenger), labels_of(rows)
+def test_the_challenger_that_knows_the_new_attacks_is_better_with_significance(rows, champion, challenger, found):
+    seen, known, found = traffic(rows, champion, challenger), labels_of(rows), found.judgement
 
-    found = compare(seen, known, champion.version, challenger.version, seed=1).judgement
-
-    assert found is not None
     wanted = average_precision_score(known, seen.shadow_probability) - average_precision_score(known, seen.probability)
     assert found.average_precision.value == pytest.approx(wanted)
     assert found.average_precision.p < 0.05
@@ -49,12 +52,10 @@ def test_the_challenger_that_knows_the_new_attacks_is_better_with_significance(r
     assert verdict(found).startswith("The challenger is better")
 
 
-def test_a_canarys_cards_are_counted_for_the_right_model(rows, champion, challenger):
-    seen, known = traffic(rows, champion, challenger), labels_of(rows)
+def test_a_canarys_cards_are_counted_for_the_right_model(rows, champion, challenger, found):
     turned = traffic(rows, challenger, champion)
 
-    names = (champion.version, challenger.version)
-    assert compare(seen, known, *names, seed=1) == compare(turned, known, *names, seed=1)
+    assert compare(turned, labels_of(rows), champion.version, challenger.version, seed=1) == found
 
 
 def test_a_model_against_itself_differs_in_nothing(rows, champion):
@@ -84,9 +85,8 @@ def test_outcomes_that_nobody_answered_twice_name_who_did(rows, champion):
         compare(traffic(rows, champion), labels_of(rows), champion.version, "xgb-other", seed=1)
 
 
-def test_the_report_shows_both_models_and_the_tests(rows, champion, challenger):
-    found = compare(traffic(rows, champion, challenger), labels_of(rows), champion.version, challenger.version, seed=1)
-    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115 - nobody reads it
+def test_the_report_shows_both_models_and_the_tests(champion, challenger, found):
+    console = Console(width=160, record=True, file=io.StringIO())
     console.print(render(found))
 
     for text in (console.export_text(), html(found)):

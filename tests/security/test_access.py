@@ -113,11 +113,12 @@ def test_everything_works_with_the_documented_rights_and_leaks_no_secret(
     said.append(scanned := run(secure, "pan-scan", "--json", "--logs", str(tmp_path / "score-0.log")))
     looked_at = json.loads(scanned.stdout)["looked_at"]
     assert looked_at["kafka records"] == 52
-    assert looked_at["opensearch documents"] == 52
+    assert looked_at["opensearch documents"] >= 52  # and samples of the lag
     assert looked_at["redis keys"] > 52
     assert looked_at["alerts"] >= 52
 
-    texts = [*shown, *processes, *(role.log() for role in roles), *(text for run in said for text in (run.stdout, run.stderr))]
+    texts = [*shown, *processes, *(role.log() for role in roles)]
+    texts += [text for run in said for text in (run.stdout, run.stderr)]
     assert_no_secret(secure, texts)
 
 
