@@ -13,7 +13,9 @@ from bench.lab import BenchError, Lab, Running
 from bench.threads import LOOP, cpu_by_group
 from bench.throughput import prepare
 
-STAGES: Final = ("decode", "read", "apply", "decide", "encode", "turn", "commit")
+STAGES: Final = (
+    "decode", "read", "windows", "features", "model", "rules", "reasons", "encode", "turn", "commit",
+)  # fmt: skip
 """Stages of the event loop, in their order; `deliver` and `publish` are times that a batch waits, and tell no CPU."""
 PUBLISH: Final = "publish"
 REST: Final = "rest"

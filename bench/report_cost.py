@@ -18,7 +18,7 @@ from bench.tables import compare, over, table_of, text
 from bench.threads import LOOP
 
 _WORDS: Final = {
-    "read": "read (histories from Redis)", "apply": "apply (windows)", "decide": "decide (features, model, outcomes)",
+    "read": "read (histories from Redis)", "encode": "encode (outcomes, JSON)",
     "turn": "turn (waits for the batch before)", PUBLISH: "publish (handing over to librdkafka)",
     REST: "rest (taking batches, counting, offsets, Faust)",
 }  # fmt: skip

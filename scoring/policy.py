@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Final
 
@@ -116,19 +116,26 @@ class Judged(msgspec.Struct, frozen=True):
         return self.rules.told[self.decided.rules[self.decided.deciding[row]].id]
 
 
-def judge(policy: Policy, batch: Batch, members: Mapping[str, Entries]) -> Judged:
+def unnoted(_stage: str) -> None:
+    """Nobody wants to know how long it takes."""
+
+
+def judge(policy: Policy, batch: Batch, members: Mapping[str, Entries], lap: Callable[[str], None] = unnoted) -> Judged:
     """Decide a batch.
 
     Args:
         policy: what is in force for all of it.
         batch: at least one authorization.
         members: entries of the lists in Redis, as far as they are known.
+        lap: told "model" and "rules" when they have spoken.
     """
     said = _says(policy, policy.model, batch)
     canary, shadows = None, dict(_NO_SHADOWS)
     if policy.challenger is not None:
         said, canary, shadows = _beside(policy, policy.challenger, batch, said)
+    lap("model")
     if policy.rules is None:
+        lap("rules")
         return Judged(said, said.verdicts, None, None, canary, shadows)
     scored = Scored(
         np.asarray(batch.x, np.float64), said.probability, said.score, said.verdicts, batch.amount_minor, batch.event_ms
@@ -137,7 +144,9 @@ def judge(policy: Policy, batch: Batch, members: Mapping[str, Entries]) -> Judge
     decided = policy.rules.decide(columns, len(batch.transactions), members)
     for row, names in decided.shadow_matched().items():
         shadows[row] = msgspec.structs.replace(shadows.get(row, Shadow()), rules=names)
-    return Judged(said, decided.outcomes(said.verdicts), policy.rules, decided, canary, shadows)
+    judged = Judged(said, decided.outcomes(said.verdicts), policy.rules, decided, canary, shadows)
+    lap("rules")
+    return judged
 
 
 def _says(policy: Policy, model: Model, batch: Batch) -> Said:

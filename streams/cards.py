@@ -50,7 +50,7 @@ class CardState:
         histories = settled(histories, batch, limit=limits.hot_card_records, retention_ms=limits.retention_ms)
         applied = apply_batch(histories, batch, retention_ms=limits.retention_ms, clock_skew_ms=limits.clock_skew_ms)
         if self._metrics is not None:
-            self._metrics.stages.lap("apply")
+            self._metrics.stages.lap("windows")
             self._metrics.hot(histories.tiles)
         return applied, Pending(roster, snapshots, histories, moved)
 

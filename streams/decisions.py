@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import starmap
 from typing import Any, Final
 
@@ -16,11 +16,13 @@ from features.history import Int64
 from features.times import format_column, format_rfc3339
 from scoring.model import Matrix, Model
 from scoring.outcome import FeatureRow, Fraud, Outcome, Source, outcome_of
-from scoring.policy import Batch, Judged, Policy, judge
+from scoring.policy import Batch, Judged, Policy, judge, unnoted
 from scoring.reasons import Reason, explain
 from scoring.rules.lists import Entries
 from streams.intake import Incoming
 
+STAGES: Final = ("features", "model", "rules", "reasons")
+"""What comes between the windows and the outcomes."""
 _WHOLE: Final = tuple(f.dtype == "int64" for f in FEATURES)
 _NO_REASONS: Final[list[Reason]] = []
 
@@ -41,16 +43,17 @@ class Decisions:
         policy: what decides, until another one is put in its place.
         limits: grace and clock skew.
         source: topic read, named in outcomes.
+        lap: told each of `STAGES` when it is done, in every batch that is decided.
 
     Attributes:
         policy: in force from the next batch on; a batch is decided by one from its first record to its last.
         members: entries of the lists in Redis that the rules ask.
     """
 
-    def __init__(self, policy: Policy, limits: Limits, source: str) -> None:
+    def __init__(self, policy: Policy, limits: Limits, source: str, *, lap: Callable[[str], None] = unnoted) -> None:
         self.policy = policy
         self.members: Mapping[str, Entries] = {}
-        self._limits, self._source = limits, source
+        self._limits, self._source, self._lap = limits, source, lap
 
     def outcomes(
         self, incoming: Sequence[Incoming], applied: Applied, now_ms: int, degraded: str | UnsetType = UNSET
@@ -78,13 +81,17 @@ class Decisions:
     ) -> list[Outcome]:
         """Outcomes of the authorizations, which are these records of the batch."""
         if not records:
+            for stage in STAGES:
+                self._lap(stage)
             return []
         windows = applied.aggregates
         x = feature_matrix(windows, np.array([i.transaction.exponent for i in items], np.int64))
         standing = _standing(applied, items, self._limits.grace_ms)
         batch = Batch([i.transaction for i in items], x, windows.amount_minor, standing.event_ms)
-        judged = judge(at.policy, batch, at.members)
+        self._lap("features")
+        judged = judge(at.policy, batch, at.members, self._lap)
         reasons = _reasons(batch, judged, at.policy)
+        self._lap("reasons")
         unusual = _with_policy(standing.flags, judged, at.policy)
         model, ruleset = at.policy.model.version, at.policy.ruleset
         source, latest_ms = self._source, at.now_ms

@@ -140,7 +140,6 @@ class Scorer:
             try:
                 applied, pending = await self._cards.apply(incoming, last)
                 outcomes = self._decisions.outcomes(incoming, applied, self._now_ms())
-                stages.lap("decide")
                 scored = self._answered(outcomes)
                 stages.lap("encode")
                 await turn()

@@ -14,7 +14,10 @@ from prometheus_client import CollectorRegistry
 from streams.role import Chunk
 from streams.watch.histogram import LATENCY_S, Histogram
 
-SCORE_STAGES: Final = ("deliver", "decode", "read", "apply", "decide", "encode", "turn", "commit", "publish")
+SCORE_STAGES: Final = (
+    "deliver", "decode", "read", "windows", "features", "model", "rules", "reasons", "encode", "turn", "commit",
+    "publish",
+)  # fmt: skip
 INDEX_STAGES: Final = ("deliver", "decode", "write")
 
 

@@ -121,7 +121,7 @@ def make_rescorer(settings: Settings, state: State) -> Rescorer:
         reader=make_reader(settings),
         store=state.store,
         cards=state.cards,
-        decisions=_decisions(settings, PolicyFiles(settings)),
+        decisions=Decisions(PolicyFiles(settings).load(), limits_of(settings), settings.topic(TRANSACTIONS)),
         hot_card_records=settings.hot_card_records,
     )
 
@@ -143,8 +143,8 @@ def score_handler(settings: Settings, health: Health) -> Handler:
     patience_s = settings.deadline_ms / 1000 or _PATIENCE_S
     state = make_state(settings, patience_s if degrades else 0, health.outages["redis"])
     files = PolicyFiles(settings)
-    decisions = _decisions(settings, files)
     metrics = ScoreMetrics(health.registry, health.rebuilding)
+    decisions = Decisions(files.load(), limits_of(settings), settings.topic(TRANSACTIONS), lap=metrics.stages.lap)
     scorer = Scorer(
         store=state.store,
         cards=CardState(state.store, limits_of(settings), metrics),
@@ -163,10 +163,6 @@ def score_handler(settings: Settings, health: Health) -> Handler:
         deadline_ms=settings.deadline_ms,
         metrics=metrics,
     )
-
-
-def _decisions(settings: Settings, files: PolicyFiles) -> Decisions:
-    return Decisions(files.load(), limits_of(settings), settings.topic(TRANSACTIONS))
 
 
 def _reloader(settings: Settings, files: PolicyFiles, decisions: Decisions, metrics: PolicyMetrics) -> Reloader:

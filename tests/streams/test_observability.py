@@ -15,6 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from local.stack import Stack
+from streams.watch.stages import SCORE_STAGES
 from tests.alerts import alerts, uses
 from tests.streams.pipeline import Pipeline, RoleProcess
 from tests.streams.records import Sent, cards_of, ends, now_ms, read_all, send, value_of, wait_acknowledged
@@ -93,10 +94,8 @@ def test_a_mixed_batch_is_seen_in_metrics_and_log(roles) -> None:
     assert seen["fraud_dead_letters_total{reason=not_json}"] == 1
     assert seen["fraud_reversals_total{kind=applied}"] == 1
     batches = seen["fraud_batches_total"]
-    stages = ("deliver", "decode", "read", "apply", "decide", "turn", "commit", "encode", "publish")
-    assert {stage: seen[f"fraud_stage_seconds_count{{stage={stage}}}"] for stage in stages} == dict.fromkeys(
-        stages, batches
-    )
+    counts = {stage: seen[f"fraud_stage_seconds_count{{stage={stage}}}"] for stage in SCORE_STAGES}
+    assert counts == dict.fromkeys(SCORE_STAGES, batches)
     assert seen["fraud_latency_seconds_count"] == outcomes
     assert (
         seen["fraud_end_to_end_seconds_count"]
@@ -113,7 +112,7 @@ def test_a_mixed_batch_is_seen_in_metrics_and_log(roles) -> None:
     assert sum(line["records"] for line in lines) == seen["fraud_records_total"]
     assert sum(line["outcomes"] for line in lines) == outcomes
     assert sum(sum(line["dead"].values()) for line in lines) == 1
-    assert set(lines[0]["ms"]) == set(stages)
+    assert set(lines[0]["ms"]) == set(SCORE_STAGES)
     assert lines[0]["offsets"]
     assert PAN not in score.log() + index.log() + score.get("/metrics")[1]
     assert not re.search(r"\ba0\b|\bm-\d", score.get("/metrics")[1])
