@@ -28,7 +28,7 @@ class Source(msgspec.Struct, frozen=True, gc=False):
     offset: int
 
 
-class Shadow(msgspec.Struct, frozen=True, kw_only=True):
+class Shadow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What was found beside the decision, without effect.
 
     Attributes:
@@ -44,7 +44,7 @@ class Shadow(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[str, ...] | UnsetType = UNSET
 
 
-class Fraud(msgspec.Struct, frozen=True, kw_only=True):
+class Fraud(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The decision and everything needed to make it again; a reversal carries no score and no features."""
 
     score: Annotated[int, Meta(ge=0, le=1000)] | UnsetType = UNSET
@@ -71,7 +71,7 @@ class Fraud(msgspec.Struct, frozen=True, kw_only=True):
     shadow: Shadow | UnsetType = UNSET
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The transaction's known fields, normalised, and the decision."""
 
     transaction_id: str

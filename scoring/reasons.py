@@ -41,7 +41,7 @@ _FIELDS: Final = {
 }
 
 
-class Reason(msgspec.Struct, frozen=True):
+class Reason(msgspec.Struct, frozen=True, gc=False):
     """One reason of an outcome.
 
     Attributes:
