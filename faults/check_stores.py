@@ -21,7 +21,8 @@ from scoring.decision import decide
 from scoring.model import Model
 
 _Kept = tuple[int, int, bool, bool, int, int, int]
-_ADDED: Final = frozenset({"is_block", "is_review", "is_late", "is_degraded"})
+_ADDED: Final = frozenset({"is_block", "is_review", "is_late", "is_degraded", "is_duplicate"})
+_BESIDE: Final = frozenset({"indexed_at", "hour", "weekday", "charted", "review"})
 _IN_ORDER: Final = itemgetter(*FEATURE_NAMES)
 _OLDER: Final = timedelta(days=400)
 
@@ -102,7 +103,7 @@ def check_documents(
             findings.wrong("document that should not be there", place)
             continue
         seen.add(place)
-        said = {name: value for name, value in document.source.items() if name != "indexed_at"}
+        said = {name: value for name, value in document.source.items() if name not in _BESIDE}
         said["fraud"] = {name: value for name, value in said["fraud"].items() if name not in _ADDED}
         if said != wanted.body:
             findings.wrong("document", (place, wanted.body))
