@@ -11,7 +11,7 @@ RUN pip wheel --no-deps --require-hashes --wheel-dir wheels --requirement requir
 COPY . .
 RUN pip wheel --no-deps --no-index --find-links wheels --wheel-dir wheels . \
     && python -m venv --without-pip /opt/fraudstream \
-    && pip --python /opt/fraudstream/bin/python install --no-index --find-links wheels fraudstream
+    && pip --python /opt/fraudstream/bin/python install --no-index --find-links wheels 'fraudstream[console]'
 
 FROM python:3.11.14-slim-bookworm
 # The folder of alerts belongs to the role: a new volume takes its owner from here.

@@ -55,6 +55,10 @@ up: install ## the same, left running for a look
 down: ## stop what `make up` left running
 	@[ ! -x $(BIN)/fraudstream ] || $(BIN)/fraudstream demo --stop
 
+screenshots: install ## pictures of every page of the console, from the demo, into docs/screenshots (five minutes)
+	@$(BIN)/fraudstream demo --keep
+	@ended=0; $(BIN)/python -m tests.console.screenshots || ended=$$?; $(BIN)/fraudstream demo --stop; exit $$ended
+
 # Three runs side by side, each with servers of its own: most of the time they wait for those, or for each other.
 LATER := tests/streams/test_[r-s]*.py
 test: install ## all tests, on real servers

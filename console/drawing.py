@@ -9,7 +9,7 @@ from typing import Final
 
 from features.times import format_rfc3339
 
-_NICE: Final = (1, 2, 2.5, 5, 10)
+_NICE: Final = (1.2, 2, 4, 8, 12)  # their quarters are what an axis says
 
 
 def svg(width: int, height: int, title: str, parts: Iterable[str], *, kind: str) -> str:
@@ -69,13 +69,13 @@ def top_of(values: Iterable[float]) -> float:
     """A round number at or above all of them.
 
     >>> top_of([3, 17]), top_of([]), top_of([980])
-    (20, 1, 1000)
+    (20.0, 1, 1200.0)
     """
     most = max(values, default=0)
     if most <= 0:
         return 1
     power = float(10 ** math.floor(math.log10(most)))
-    return next((step * power for step in _NICE if step * power >= most), 10 * power)
+    return next(step * power for step in _NICE if step * power >= most)
 
 
 def clock(moment_ms: int, *, day: bool) -> str:

@@ -29,7 +29,7 @@ def traffic(found: Overview) -> str:
     title = f"{found.total:,} transactions: " + ", ".join(
         f"{count:,} {OUTCOME_WORDS[verdict].lower()}" for verdict, count in found.counts.items()
     )
-    top = top_of(bar.total for bar in found.traffic)
+    top = max(top_of(bar.total for bar in found.traffic), _LINES)
     parts = [*_scale(top, compact), *_stacks(found.traffic, top), *_times(found)]
     return svg(_WIDTH, _HEIGHT, title, parts, kind="traffic")
 

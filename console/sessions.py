@@ -60,9 +60,16 @@ class Sessions:
         await ask(partial(self._client.set, self._key(token), msgspec.json.encode(session), px=self._idle_ms))
         return token, session
 
-    async def find(self, token: str, now_ms: int) -> Session | None:
-        """The session of a token, which lasts longer by being asked for; None where there is none."""
-        raw = await ask(partial(self._client.getex, self._key(token), px=self._idle_ms))
+    async def find(self, token: str, now_ms: int, *, active: bool = True) -> Session | None:
+        """The session of a token; None where there is none.
+
+        Args:
+            token: from the cookie.
+            now_ms: the clock.
+            active: whether somebody did something, so that it lasts longer.
+        """
+        longer = {"px": self._idle_ms} if active else {}
+        raw = await ask(partial(self._client.getex, self._key(token), **longer))
         if raw is None:
             return None
         session = msgspec.json.decode(raw, type=Session)

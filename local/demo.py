@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from local import demo_kept
+from local.demo_console import console_variables, start_console
 from local.demo_play import Sent, burst, play, publish_burst, publish_card_number
 from local.demo_processes import DemoError, Role, run_command
 from local.demo_report import FLAGGED, Burst, Findings, problems, summary
@@ -98,6 +99,7 @@ class _Demo:
             # The example rules of the checkout; an installed package has none.
             "FRAUD_RULES": str(_RULES) if _RULES.is_dir() else "",
             "FRAUD_PAN_KEY": secrets.token_hex(32),
+            **(console_variables(self._folder) if keep else {}),
         }
         self._train(variables)
         keeper = Keeper()
@@ -117,7 +119,9 @@ class _Demo:
             "[green]Every count adds up: nothing lost, every transaction answered and indexed once.[/green]"
         )
         if keep:
-            demo_kept.keep(stack, keeper, roles, variables)
+            self._step("Starting the review console")
+            console, login = start_console(keeper, variables, self._folder)
+            demo_kept.keep(stack, keeper, [*roles, console], variables, login)
             self._running.pop_all()
             demo_kept.print_addresses(self._console)
         else:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from local import process as processes
 from local import stack as servers
+from local.demo_console import Login
 from local.demo_processes import Role
 from local.errors import LocalStackError
 from local.keeper import Keeper
@@ -27,10 +28,11 @@ class _RunningRole(msgspec.Struct, frozen=True):
 
 
 class _Note(msgspec.Struct, frozen=True):
-    """What runs: the roles by name, and the variables that point at everything."""
+    """What runs: the roles by name, the variables that point at everything, and the way into the console."""
 
     roles: dict[str, _RunningRole]
     variables: dict[str, str]
+    login: Login | None = None
 
 
 def home() -> Path:
@@ -55,12 +57,12 @@ def is_running() -> bool:
     return all(server.running for server in servers.status(_folder() / "servers").values())
 
 
-def keep(stack: Stack, keeper: Keeper, roles: list[Role], variables: dict[str, str]) -> None:
+def keep(stack: Stack, keeper: Keeper, roles: list[Role], variables: dict[str, str], login: Login) -> None:
     """Let servers and roles live on, and write down what runs."""
     running = {role.name: _RunningRole(processes.identify(role.process), role.url) for role in roles}
     file = _folder() / _NOTE
-    file.touch(mode=0o600)  # it holds the key of the card-number tokens
-    file.write_bytes(msgspec.json.encode(_Note(running, variables)))
+    file.touch(mode=0o600)  # it holds the key of the card-number tokens, and a password
+    file.write_bytes(msgspec.json.encode(_Note(running, variables, login)))
     keeper.release()
     stack.detach()
 
@@ -92,6 +94,7 @@ def print_addresses(console: Console) -> None:
         f"  Redis       {note.variables['FRAUD_REDIS_URL']}",
         f"  OpenSearch  {opensearch}",
         *(f"  {name:<11} {role.url}/health and /metrics" for name, role in note.roles.items()),
+        *_entrance(note.login),
         "[bold]Try:[/bold]",
         f"  source {exports}",
         "  .venv/bin/fraudstream simulate --rate 50",
@@ -99,6 +102,20 @@ def print_addresses(console: Console) -> None:
     ]
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
+
+
+def login() -> Login:
+    """The way into the console of the kept demo; raises LocalStackError where none runs."""
+    note = _note()
+    if note is None or note.login is None:
+        raise LocalStackError("no demo is running; start it with: make up")
+    return note.login
+
+
+def _entrance(login: Login | None) -> list[str]:
+    if login is None:
+        return []
+    return [f"[bold]Review console:[/bold] {login.url}   name: {login.name}   password: {login.password}"]
 
 
 def _folder() -> Path:

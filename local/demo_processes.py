@@ -32,7 +32,9 @@ class DemoError(LocalStackError):
     exit_code: ClassVar[int] = 1
 
 
-def run_command(words: list[str], variables: dict[str, str], folder: Path, *, show: bool, columns: int) -> None:
+def run_command(
+    words: list[str], variables: dict[str, str], folder: Path, *, show: bool, columns: int, stdin: str = ""
+) -> None:
     """Run a `fraudstream` command to its end.
 
     Args:
@@ -41,6 +43,7 @@ def run_command(words: list[str], variables: dict[str, str], folder: Path, *, sh
         folder: where it runs.
         show: whether its output is for people to see, or only where it fails.
         columns: width of what it prints.
+        stdin: what it reads.
 
     Raises:
         DemoError: it ended with another code than 0.
@@ -50,6 +53,7 @@ def run_command(words: list[str], variables: dict[str, str], folder: Path, *, sh
         [sys.executable, "-m", "fraudstream", *words],
         env=environment,
         cwd=folder,
+        input=stdin,
         stdout=None if show else subprocess.PIPE,
         stderr=None if show else subprocess.STDOUT,
         text=True,

@@ -117,8 +117,7 @@ class _Process:
         log.info("draining", role=self._health.role)
         if not await self._consumer().drain(_DRAIN_S):
             self._fail(ServerUnavailable(f"the batch in hand was not done within {_DRAIN_S:g} s of the signal to stop"))
-        for service in self._beside:
-            await service.stop()
+        await asyncio.gather(*(service.stop() for service in self._beside))
         await self._app.stop()
         log.info("stopped", role=self._health.role)
         return 0

@@ -198,7 +198,8 @@ def transaction_rows(
 
     Args:
         decoder: knows the key of card numbers.
-        topic, dead_letters: full names.
+        topic: full name.
+        dead_letters: full name of the topic of dead letters.
         moved: records count wherever they lie, as after a change of the number of partitions.
     """
 
@@ -227,7 +228,7 @@ def transaction_rows(
 
 def transaction_frame(rows: list[Row]) -> pl.DataFrame:
     """Rows of transactions as the columns of a history."""
-    numbers = {name: pl.Int64 for name in ("amount_minor", "exponent", "event_ms", "timestamp_ms", "partition", "offset")}
+    numbers = dict.fromkeys(("amount_minor", "exponent", "event_ms", "timestamp_ms", "partition", "offset"), pl.Int64)
     frame = pl.DataFrame(rows, schema={**dict.fromkeys(_TEXTS, pl.String), **numbers})
     minor, exponent = (frame[name].to_numpy().astype(np.int64) for name in ("amount_minor", "exponent"))
     return frame.with_columns(

@@ -141,16 +141,33 @@ function problem(text) {
   return undefined;
 }
 
+function post(address, fields) {
+  return fetch(address, {
+    method: "POST", body: fields, headers: { "X-Requested-With": "fetch" }, credentials: "same-origin",
+  });
+}
+
+// Whoever has logged in anew, in another tab, has another token than this page; what was typed here must not be lost.
+async function renewToken(fields) {
+  const answer = await fetch("/api/me", { credentials: "same-origin" });
+  if (!answer.ok) return;
+  const { csrf } = await answer.json();
+  for (const field of $$("input[name=csrf]")) field.value = csrf;
+  fields.set("csrf", csrf);
+}
+
 async function send(form, button) {
-  if (form.dataset.busy) return;
+  if (form.dataset.busy) return undefined;
   form.dataset.busy = "1";
   form.setAttribute("aria-busy", "true");
   const fields = new URLSearchParams(new FormData(form));
   if (button && button.name) fields.set(button.name, button.value);
   try {
-    const answer = await fetch(form.action, {
-      method: "POST", body: fields, headers: { "X-Requested-With": "fetch" }, credentials: "same-origin",
-    });
+    let answer = await post(form.action, fields);
+    if (answer.status === 403) {
+      await renewToken(fields);
+      answer = await post(form.action, fields);
+    }
     if (answer.status === 401) return problem("Your login has ended. Log in again in another tab, then press once more.");
     const said = await answer.json();
     if (!said.done) return problem(said.text);
@@ -171,9 +188,7 @@ async function keepClaim() {
   const fields = new URLSearchParams();
   for (const name of ["csrf", "card", "transaction"]) fields.set(name, form.elements[name].value);
   try {
-    await fetch("/case/claim", {
-      method: "POST", body: fields, headers: { "X-Requested-With": "fetch" }, credentials: "same-origin",
-    });
+    await post("/case/claim", fields);
   } catch (error) {
     // The next one will tell.
   }

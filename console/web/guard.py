@@ -18,6 +18,7 @@ from console.users import Account, Role
 
 LOGIN_COOKIE: Final = "fraud_login"
 _PLAIN_COOKIE: Final = "fraud_session"
+_BY_ITSELF: Final = "/overview/parts"
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _RANK: Final[dict[Role, int]] = {"viewer": 0, "analyst": 1, "admin": 2}
 
@@ -153,7 +154,9 @@ async def _by_proxy(request: Request, room: Room) -> tuple[Account, Session] | N
 
 async def _session(request: Request, room: Room) -> Session | None:
     token = request.cookies.get(cookie_name(request), "")
-    return await room.sessions.find(token, now_ms()) if token else None
+    # What a page asks for by itself keeps nobody logged in.
+    active = request.url.path != _BY_ITSELF
+    return await room.sessions.find(token, now_ms(), active=active) if token else None
 
 
 async def _check_origin(request: Request, csrf: str) -> None:

@@ -11,6 +11,7 @@ from opensearchpy.helpers import scan
 from sinks.documents import INDEX_ALIAS
 from sinks.opensearch import mapped_errors
 from sinks.side_indices import SIDE_KINDS
+from sinks.topics import AUDIT
 from streams.pan_scan.finder import Finder
 from streams.pan_scan.report import Report
 
@@ -28,7 +29,7 @@ def scan_opensearch(client: OpenSearch, index_prefix: str, finder: Finder, repor
         ServerUnavailable: OpenSearch does not answer.
         ConfigError: it refuses the user.
     """
-    aliases = (INDEX_ALIAS, *(kind.alias for kind in SIDE_KINDS))
+    aliases = (INDEX_ALIAS, AUDIT, *(kind.alias for kind in SIDE_KINDS))
     pattern = ",".join(f"{index_prefix}{alias}*" for alias in aliases)
     with mapped_errors():
         total = int(client.count(index=pattern, params={"ignore_unavailable": "true"})["count"])

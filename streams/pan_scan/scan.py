@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from features.redis_link import connect as redis_client
-from sinks.topics import DEAD_LETTERS, LABELS, PROCESSED, TRANSACTIONS
+from sinks.topics import AUDIT, DEAD_LETTERS, LABELS, PROCESSED, TRANSACTIONS
 from streams.index import opensearch_client
 from streams.pan_scan.files import scan_files
 from streams.pan_scan.finder import Finder
@@ -24,7 +24,7 @@ from streams.settings import Settings
 Show = Callable[[int, int | None], None]
 Progress = Callable[[str], AbstractContextManager[Show]]
 
-_OURS: Final = (PROCESSED, DEAD_LETTERS, LABELS)
+_OURS: Final = (PROCESSED, DEAD_LETTERS, LABELS, AUDIT)
 
 
 class Scope(msgspec.Struct, frozen=True):

@@ -197,9 +197,15 @@ def opensearch_away(site: Site) -> Iterator[Callable[[], None]]:
     wait_until(lambda: not json.loads(site.console.get("/health")[1])["waits_for"], 20)
 
 
+def browser_path() -> str | None:
+    """The browser to drive, where there is one."""
+    named = os.environ.get("FRAUD_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    return named if named and Path(named).exists() else None
+
+
 def chromium() -> str:
     """The browser to drive; skips with the reason where there is none."""
-    named = os.environ.get("FRAUD_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if not named or not Path(named).exists():
+    path = browser_path()
+    if path is None:
         pytest.skip("no Chromium: install the distribution's, or name one in FRAUD_TEST_CHROMIUM")
-    return named
+    return path

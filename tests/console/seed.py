@@ -75,7 +75,9 @@ def _reasons(score: int, amount: float) -> list[dict[str, Any]]:
         {"code": "RAPID_REPEAT", "text": "41 seconds after the card's last transaction", "feature": "secs_since_last",
          "value": 41, "contribution": round(score / 1500, 3)},
     ]  # fmt: skip
-    return found[score % 4 :] + found[: score % 4]
+    weights = sorted((reason.pop("contribution") for reason in found), reverse=True)
+    turned = found[score % 4 :] + found[: score % 4]
+    return [reason | {"contribution": weight} for reason, weight in zip(turned, weights, strict=True)]
 
 
 def attack(card: str, start_ms: int, *, device: str, merchant: str = "merchant-0042") -> Iterator[dict[str, Any]]:

@@ -46,6 +46,15 @@ class Watch:
             self.strangers.append(request.url)
 
 
+def enter(page: Page, name: str, path: str) -> None:
+    """Log in on the way to a page."""
+    page.goto(path)
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url(f"**{path}")
+
+
 @pytest.fixture
 def opened(site: Site, engine: Browser) -> Iterator[Callable[..., tuple[Page, Watch]]]:
     """Browsers of several people; nothing may complain, be blocked, or leave this machine."""
@@ -61,11 +70,7 @@ def opened(site: Site, engine: Browser) -> Iterator[Callable[..., tuple[Page, Wa
         page.add_init_script(
             "addEventListener('securitypolicyviolation', (e) => console.error('CSP ' + e.violatedDirective))"
         )
-        page.goto(path)
-        page.get_by_label("Name").fill(name)
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Log in").click()
-        page.wait_for_url(f"**{path}")
+        enter(page, name, path)
         return page, watches[-1]
 
     yield open_for
@@ -183,6 +188,23 @@ def test_when_the_console_itself_does_not_answer_the_note_stays(site: Site, open
     page.get_by_role("button", name="Fraud").click()
     expect(page.locator(".stands")).to_contain_text("precious")
     assert len(site.labels("tx-gone")) == 1
+
+
+def test_a_login_that_has_ended_costs_nothing_that_was_typed(site: Site, opened):
+    case = site.case("tx-logged-out")
+    page, watch = opened("ana")
+    watch.expected += ["401", "403"]
+    page.goto(address_of(case))
+    page.get_by_label("Note").fill("hours of work")
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Fraud").click()
+    expect(page.get_by_role("alert")).to_contain_text("Your login has ended")
+
+    other = page.context.new_page()
+    enter(other, "ana", "/overview")
+    page.get_by_role("button", name="Fraud").click()
+    expect(page.locator(".stands")).to_contain_text("hours of work")
+    assert len(site.labels("tx-logged-out")) == 1
 
 
 def test_hostile_texts_do_nothing_in_a_browser(site: Site, opened):

@@ -220,6 +220,8 @@ def test_a_session_ends_after_its_time_and_after_idleness(site: Site, redis_clie
         assert await sessions.find(f"{token}x", 2_000) is None
         (key,) = redis_client.scan_iter(f"{unique}*")
         redis_client.pexpire(key, 30_000)
+        await sessions.find(token, 3_000, active=False)
+        assert redis_client.pttl(key) <= 30_000
         await sessions.find(token, 3_000)
         assert 30_000 < redis_client.pttl(key) <= 60_000
         assert await sessions.find(token, 1_000 + 8 * 3_600_000 + 1) is None

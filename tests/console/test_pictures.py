@@ -82,8 +82,8 @@ def test_traffic_stacks_its_outcomes_to_scale():
     found = made([Bar(0, {"approve": 60, "review": 30, "block": 10})], [])
     heights = [float(bar.get("height")) for bar in shapes(traffic(found), "bar")]
 
-    assert sum(heights) == pytest.approx(178, abs=0.5)
-    assert heights == pytest.approx([106.8, 53.4, 17.8], abs=0.1)
+    assert sum(heights) == pytest.approx(178 * 100 / 120, abs=0.5)
+    assert heights == pytest.approx([89, 44.5, 14.8], abs=0.1)
 
 
 @pytest.mark.parametrize("picture", [traffic, rates, scores])
@@ -92,7 +92,7 @@ def test_nothing_is_drawn_of_nothing(picture):
     ET.fromstring(picture(made([Bar(0, dict.fromkeys(("approve", "review", "block"), 0))] * 3, [])))
 
 
-@pytest.mark.parametrize(("values", "top"), [([1], 1), ([11], 20), ([0.2], 0.2), ([999_999], 1_000_000)])
+@pytest.mark.parametrize(("values", "top"), [([1], 1.2), ([11], 12), ([0.2], 0.2), ([999_999], 1_200_000)])
 def test_the_scale_ends_at_a_round_number(values, top):
     assert top_of(values) >= max(values)
     assert top_of(values) == pytest.approx(top)

@@ -23,7 +23,8 @@ def asked_for() -> list[str]:
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
     project = pyproject["project"]
     extras = project["optional-dependencies"]
-    return [*project["dependencies"], *extras["local"], *extras["train"], *pyproject["dependency-groups"]["dev"]]
+    optional = [*extras["local"], *extras["train"], *extras["console"]]
+    return [*project["dependencies"], *optional, *pyproject["dependency-groups"]["dev"]]
 
 
 @pytest.mark.parametrize("text", asked_for())

@@ -19,7 +19,8 @@ from tests.opensearch_proxy import Proxy
 from tests.security.servers import Certificates, SecureKafka, TlsDoor
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "security.md"
-PASSWORDS = {user: f"pw-{user}-9f3aQ" for user in ("setup", "producer", "score", "index", "alert", "scan", "nobody")}
+USERS = ("setup", "producer", "score", "index", "alert", "scan", "console", "nobody")
+PASSWORDS = {user: f"pw-{user}-9f3aQ" for user in USERS}
 OPENSEARCH_LOGIN = ("analyst-user", "pw-opensearch-7bX")
 CLIENT_KEY_PASSWORD = "pw-client-key-5tR"
 
@@ -76,7 +77,7 @@ def redis_door(servers: Stack, certificates: Certificates) -> Iterator[TlsDoor]:
 @pytest.fixture
 def redis_user(redis_client: Redis, unique: str) -> Iterator[Mapping[str, str]]:
     """Users of the run's Redis with the documented rights: role -> name; they are gone after the test."""
-    names = {user: f"{unique}{user}" for user in ("score", "scan")}
+    names = {user: f"{unique}{user}" for user in ("score", "scan", "console")}
     for user, name in names.items():
         redis_client.execute_command("ACL", "SETUSER", *redis_acl(user, name, unique))
     yield names
