@@ -13,7 +13,7 @@ from bench.cards import Cards, span_ms
 from bench.lab import BenchError, Lab
 from bench.throughput import prepare
 from faults.readback import read_topic
-from sinks.documents import outcome_document
+from sinks.documents import INDEX_ALIAS, outcome_document
 from sinks.index_template import setup_index
 from sinks.opensearch import connect
 from sinks.topics import PROCESSED
@@ -117,8 +117,8 @@ class IndexBench:
         after: tuple[float, float],
     ) -> Indexing:  # fmt: skip
         """The figures; raises BenchError unless every document is there."""
-        self._client.indices.refresh(index=f"{prefix}*")
-        there = self._client.count(index=f"{prefix}*")["count"]
+        self._client.indices.refresh(index=f"{prefix}{INDEX_ALIAS}-*")
+        there = self._client.count(index=f"{prefix}{INDEX_ALIAS}-*")["count"]
         self._client.indices.delete(index=f"{prefix}*")
         if not stored == there == self._count:
             raise BenchError(f"{there} of {self._count} documents are in OpenSearch")
@@ -128,6 +128,8 @@ class IndexBench:
     def _stored(self, prefix: str) -> int:
         """Documents written so far, by OpenSearch's own count: asking the role would slow it down."""
         stats = self._client.indices.stats(
-            index=f"{prefix}*", metric="indexing", params={"filter_path": "_all.primaries.indexing.index_total"}
+            index=f"{prefix}{INDEX_ALIAS}-*",
+            metric="indexing",
+            params={"filter_path": "_all.primaries.indexing.index_total"},
         )
         return int(stats.get("_all", {}).get("primaries", {}).get("indexing", {}).get("index_total", 0))

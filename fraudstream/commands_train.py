@@ -99,7 +99,7 @@ def train(
     known = label_options(labels, as_of, maturity_days)
     ways = _constraints(monotone or ())
     rule_set = load_rules(rules) if rules is not None else None
-    texts = sorted(rule_set.columns & frozenset(TEXTS)) if rule_set is not None else []
+    texts = sorted(frozenset(rule_set.columns) & frozenset(TEXTS)) if rule_set is not None else []
     store = search_store or out.parent / f"{out.name}-search.sqlite3"
     with tempfile.TemporaryDirectory(prefix="fraudstream-") as folder, ExitStack() as stack:
         made = prepare(history, Path(folder), mapping, (*(group or ()), *texts), by_time=by_time)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from features.catalogue import FEATURE_NAMES
 from features.errors import HistoryError
-from features.mapping.spec import GROUP, INPUT, LABELLED_AT, SPLIT
+from features.mapping.spec import GROUP, INPUT, SPLIT
 from scoring.learning.labels import LabelOptions, Resolved, resolve
 from scoring.learning.levels import recoded
 from scoring.manifest import InputColumn
@@ -110,9 +110,7 @@ def load_dataset(
         raise HistoryError(f"cannot read the feature table {table}: {reason}") from exc
 
 
-def _load(
-    frame: pl.LazyFrame, table: Path, options: LabelOptions, inputs: Sequence[InputColumn] | None
-) -> Dataset:
+def _load(frame: pl.LazyFrame, table: Path, options: LabelOptions, inputs: Sequence[InputColumn] | None) -> Dataset:
     schema = frame.collect_schema()
     needed = ("card_id", "event_time", *(() if options.files else ("is_fraud",)), *FEATURE_NAMES)
     if missing := [name for name in needed if name not in schema]:
@@ -124,7 +122,7 @@ def _load(
     if not len(order):
         told = "; ".join(f"{count:,} {reason}" for reason, count in resolved.counts.items())
         raise HistoryError(f"the feature table {table} has only rows without is_fraud or that are left out: {told}")
-    is_fraud, time_ms, card = (column[order] for column in (resolved.is_fraud, time_ms, card))
+    is_fraud, time_ms, card = resolved.is_fraud[order], time_ms[order], card[order]
     digest = hashlib.sha256(time_ms.tobytes() + is_fraud.astype(np.int8).tobytes())
     columns = _declared(frame, schema)
     features = np.empty((len(order), len(FEATURE_NAMES) + len(columns)), dtype=np.float32)
@@ -209,7 +207,7 @@ def _as_learned(
     places = {one.name: place for place, one in enumerate(columns)}
     if missing := [one.name for one in inputs if one.name not in places]:
         raise HistoryError(
-            f"{table} has no input {', '.join(missing)}, which the model takes; use the mapping that it was trained with"
+            f"{table} has no input {', '.join(missing)}, which the model takes; use the mapping it was trained with"
         )
     first = len(FEATURE_NAMES)
     chosen = [places[one.name] for one in inputs]

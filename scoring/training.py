@@ -157,9 +157,7 @@ def _reports(found: Details, manifest: Manifest) -> dict[str, bytes]:
     }
 
 
-def _write_reference(
-    out: Path, manifest: Manifest, parts: Divided, trained: Trained, options: TrainOptions
-) -> None:
+def _write_reference(out: Path, manifest: Manifest, parts: Divided, trained: Trained, options: TrainOptions) -> None:
     counts = (manifest.metrics.ordinary, manifest.metrics.fraud)
     flagged = 1 - sum(one.approve for one in counts) / sum(one.total for one in counts)
     kept = reference_of(

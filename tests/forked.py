@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 _ROOT = Path(__file__).resolve().parents[1]
+_LEFT_OUT: Final = ("sklearn", "opentelemetry")
 _IMPORTED = (
     "fraudstream.cli", "streams.app", "streams.wired.score", "streams.wired.index", "streams.wired.alert",
     "streams.beside.make", "scoring.rules.load", "streams.repair.replay",
@@ -167,6 +168,8 @@ def _become(request: dict[str, Any], out: int, err: int) -> None:
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
     sys.argv = ["fraudstream", *request["arguments"]]
+    for module in _LEFT_OUT:  # by what was imported before; a command may need them
+        del sys.modules[module]
     code: object = 0
     try:
         importlib.import_module("fraudstream.cli").main()
@@ -185,7 +188,7 @@ def _become(request: dict[str, Any], out: int, err: int) -> None:
 
 
 if __name__ == "__main__":
-    for _module in ("sklearn", "opentelemetry"):
+    for _module in _LEFT_OUT:
         sys.modules[_module] = None  # type: ignore[assignment]
     for _module in _IMPORTED:
         importlib.import_module(_module)

@@ -43,7 +43,9 @@ def text_column(given: TextOf, frame: pl.DataFrame, first_row: int) -> pl.Series
     elif given.row:
         made = pl.Series(np.arange(first_row + 1, first_row + len(frame) + 1)).cast(pl.String)
     elif given.columns:
-        parts = [plain_text(frame[name]).str.strip_chars().alias(str(place)) for place, name in enumerate(given.columns)]
+        parts = [
+            plain_text(frame[name]).str.strip_chars().alias(str(place)) for place, name in enumerate(given.columns)
+        ]
         made = pl.DataFrame(parts).select(pl.concat_str(pl.all(), separator=given.separator)).to_series()
     else:
         made = plain_text(frame[given.column or ""]).str.strip_chars()
@@ -197,8 +199,10 @@ def input_column(given: InputOf, frame: pl.DataFrame, event_ms: Int64) -> pl.Ser
         return plain_text(frame[given.column or ""]).str.strip_chars()
     if given.type == "age_years":
         column = frame[given.column or ""]
-        born = column if column.dtype.is_temporal() else plain_text(column).str.strptime(
-            pl.Date, given.format, strict=False
+        born = (
+            column
+            if column.dtype.is_temporal()
+            else plain_text(column).str.strptime(pl.Date, given.format, strict=False)
         )
         days = pl.Series(event_ms).cast(pl.Float64) / (24 * _HOUR_MS) - born.cast(pl.Date).to_physical()
         return days / _YEAR_DAYS

@@ -117,9 +117,8 @@ class _Conversion:
         self.mapping = mapping
         self._texts = {name: given for name in TEXTS if (given := mapping.text(name)) is not None}
         self._inputs = _expanded(mapping, header, file)
-        given = mapping.time
         declared = mapping.time_zone != "UTC"
-        self._time = Moments(given, mapping.time_zone, declared=declared)
+        self._time = Moments(mapping.time, mapping.time_zone, declared=declared)
         self._label = mapping.truth
         at = self._label.at if self._label is not None else None
         self._labelled = Moments(at, mapping.time_zone, declared=declared) if at is not None else None
@@ -248,7 +247,8 @@ class _Conversion:
         """All that was counted."""
         kinds = {n: "categorical" if one.type == "categorical" else "numeric" for n, one in self._inputs.items()}
         left_out, changed, missing = (
-            {name: count for name, count in one.items() if count} for one in (self._left_out, self._changed, self._missing)
+            {name: count for name, count in one.items() if count}
+            for one in (self._left_out, self._changed, self._missing)
         )
         return Converted(rows, self._written, left_out, changed, kinds, missing)
 

@@ -34,7 +34,7 @@ class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """An unknown key is a mistake."""
 
 
-class TextOf(_Strict):
+class TextOf(_Strict, frozen=True, kw_only=True):
     """A text field; a bare text in the file is the name of the column.
 
     Attributes:
@@ -61,7 +61,7 @@ class TextOf(_Strict):
             raise ValueError("give exactly one of column, columns, constant, row")
 
 
-class AmountOf(_Strict):
+class AmountOf(_Strict, frozen=True, kw_only=True):
     """The amount.
 
     Attributes:
@@ -81,7 +81,7 @@ class AmountOf(_Strict):
     zero: Literal["least", "leave_out", "refuse"] = "least"
 
 
-class TimeOf(_Strict):
+class TimeOf(_Strict, frozen=True, kw_only=True):
     """A moment.
 
     Attributes:
@@ -121,7 +121,7 @@ class TimeOf(_Strict):
         return _UNITS_MS[self.unit]
 
 
-class LabelOf(_Strict):
+class LabelOf(_Strict, frozen=True, kw_only=True):
     """Whether a transaction was fraud.
 
     Attributes:
@@ -136,7 +136,7 @@ class LabelOf(_Strict):
     at: TimeOf | None = None
 
 
-class InputOf(_Strict):
+class InputOf(_Strict, frozen=True, kw_only=True):
     """A column that the model takes beside the catalogue's features; a bare text is the name of a numeric one.
 
     Attributes:
@@ -173,7 +173,7 @@ class InputOf(_Strict):
         return own + (self.known_at.names if self.known_at is not None else ())
 
 
-class CsvOf(_Strict):
+class CsvOf(_Strict, frozen=True, kw_only=True):
     """How CSV files are written.
 
     Attributes:
@@ -187,7 +187,7 @@ class CsvOf(_Strict):
     header: tuple[str, ...] = ()
 
 
-class SplitOf(_Strict):
+class SplitOf(_Strict, frozen=True, kw_only=True):
     """The split that somebody else has fixed: by the values of a column, or by the names of the files (`*` matches)."""
 
     column: str | None = None
@@ -201,7 +201,7 @@ class SplitOf(_Strict):
             raise ValueError("give either column or files")
 
 
-class Mapping(_Strict):
+class Mapping(_Strict, frozen=True, kw_only=True):
     """A mapping file; every field but the first few is as the transaction's field of that name.
 
     Attributes:

@@ -74,7 +74,7 @@ def rule_levels(rules: RuleSet, data: Dataset) -> NDArray[np.int64]:
     return outcome[decided.deciding]
 
 
-def _column(name: str, data: Dataset) -> Column | pl.Series:
+def _column(name: str, data: Dataset) -> Column | pl.Series:  # noqa: PLR0911 - one for each kind of column
     """What a rule reads, as far as a table has it; a text that it has not is missing everywhere."""
     n = len(data)
     if name in FEATURE_NAMES:

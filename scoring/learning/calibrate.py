@@ -76,10 +76,12 @@ def _isotonic(raw: Floats, is_fraud: NDArray[np.bool_]) -> Calibration:
     levels, block = np.unique(said, return_inverse=True)
     rows = np.bincount(block)
     middle = np.bincount(block, weights=raw) / rows
-    # A block of nothing but ordinary rows does not show that fraud is impossible there.
-    smoothed = (levels * rows + 0.5) / (rows + 1)
+    # A block of nothing but ordinary rows does not show that fraud is impossible there, nor one of frauds that it is
+    # certain.
+    smoothed = np.where((levels <= 0) | (levels >= 1), (levels * rows + 0.5) / (rows + 1), levels)
     rising = np.maximum.accumulate(smoothed)
-    return _line("isotonic", np.concatenate(([0.0], middle, [1.0])), np.concatenate(([0.0], rising, [rising[-1]])))
+    ends = [rising[0] / 2], rising, [(rising[-1] + 1) / 2]
+    return _line("isotonic", np.concatenate(([0.0], middle, [1.0])), np.concatenate(ends))
 
 
 def _line(method: str, knots: Floats, said: Floats) -> Calibration:

@@ -107,7 +107,8 @@ def resolve(frame: pl.LazyFrame, time_ms: NDArray[np.int64], options: LabelOptio
     _refuse_early(known_ms, time_ms)
     young = time_ms > as_of_ms - options.delay_ms if options.delay_ms else np.zeros(len(time_ms), np.bool_)
     silent = (answer == _UNKNOWN) | (answer == _WITHDRAWN)
-    if options.files or known_ms.max() >= 0:
+    if options.files or LABELLED_AT in frame.collect_schema():
+        # Where labels have times, silence is an answer once it has lasted.
         source = np.where(silent, SOURCES.index(MATURED), source)
         answer = np.where(silent & ~young, 0, answer)
     later = time_ms > as_of_ms
@@ -217,7 +218,8 @@ def _read(file: Path, options: LabelOptions) -> pl.DataFrame:
     texts = {
         name: found[name].cast(pl.String) if name in found.columns else _repeated(default, len(found))
         for name, default in (
-            ("transaction_id", None), ("card_id", None), ("label", "fraud"), ("source", "chargeback"), ("label_id", None)
+            ("transaction_id", None), ("card_id", None), ("label", "fraud"), ("source", "chargeback"),
+            ("label_id", None),
         )
     }  # fmt: skip
     answer = texts["label"].str.to_lowercase().replace_strict(_ANSWERS, default=None, return_dtype=pl.Int64)
@@ -257,9 +259,12 @@ def _stored(card: pl.Series, key: bytes | None) -> pl.Series:
     stored = []
     for text in known:
         digits = pan.pan_digits(text)
-        if digits is not None and not key:
+        if digits is None:
+            stored.append(text)
+        elif key:
+            stored.append(pan.token(key, digits))
+        else:
             raise HistoryError("--labels: card_id holds card numbers; set FRAUD_PAN_KEY to a key of at least 32 bytes")
-        stored.append(text if digits is None else pan.token(key, digits))
     return card.replace_strict(known, pl.Series(stored, dtype=pl.String), default=None, return_dtype=pl.String)
 
 

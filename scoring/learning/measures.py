@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -116,7 +117,8 @@ def wilson(hits: int, of: int) -> tuple[float, float]:
     share, square = hits / of, _Z * _Z
     middle = (share + square / (2 * of)) / (1 + square / of)
     half = _Z / (1 + square / of) * math.sqrt(share * (1 - share) / of + square / (4 * of * of))
-    return max(middle - half, 0.0), min(middle + half, 1.0)
+    # Rounding must not leave the share itself outside.
+    return max(min(middle - half, share), 0.0), min(max(middle + half, share), 1.0)
 
 
 def segments(test: Dataset, probability: Floats, flagged: Bool, groups: Sequence[str]) -> tuple[Segment, ...]:
@@ -126,7 +128,7 @@ def segments(test: Dataset, probability: Floats, flagged: Bool, groups: Sequence
     if AGE in test.more:
         new = test.more[AGE] < _WEEK_MS
         divided += [(_NEW, "new: first week in the history", new), (_NEW, "older", ~new)]
-    for low, high in zip(_AMOUNTS, _AMOUNTS[1:], strict=False):
+    for low, high in pairwise(_AMOUNTS):
         name = f"{low:g} to {high:g}" if high < math.inf else f"{low:g} and more"
         divided.append(("amount", name, (amount >= low) & (amount < high)))
     return tuple(_segment(*one, test, probability, flagged) for one in (*divided, *_by_group(test, groups)))
@@ -171,5 +173,7 @@ def label_counts(data: Dataset) -> tuple[LabelCount, ...]:
         np.bincount(data.more[SOURCE][kind], minlength=len(names)) for kind in (data.is_fraud, ~data.is_fraud)
     )
     return tuple(
-        LabelCount(name, int(frauds[at]), int(ordinary[at])) for at, name in enumerate(names) if frauds[at] + ordinary[at]
+        LabelCount(name, int(frauds[at]), int(ordinary[at]))
+        for at, name in enumerate(names)
+        if frauds[at] + ordinary[at]
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -69,9 +70,7 @@ def time_folds(data: Dataset, count: int, gap_days: float) -> list[tuple[Dataset
     cuts[-1] += 1
     span_ms = int(data.time_ms[-1]) - int(data.time_ms[0])
     gap_ms = min(round(gap_days * _DAY_MS), span_ms // (4 * count))
-    pairs = [
-        (data.between(0, start - gap_ms), data.between(start, stop)) for start, stop in zip(cuts, cuts[1:], strict=False)
-    ]
+    pairs = [(data.between(0, start - gap_ms), data.between(start, stop)) for start, stop in pairwise(cuts)]
     fit = [pair for pair in pairs if all(part.is_fraud.any() and not part.is_fraud.all() for part in pair)]
     if not fit:
         raise HistoryError("no fold of the training part has frauds on both sides; give a longer history, or no folds")
@@ -124,12 +123,12 @@ def search(
     Raises:
         ConfigError: Optuna is not installed, or the file cannot be used.
     """
-    optuna = _optuna()
+    _quiet_optuna()
     began_s = time.monotonic()
     names = folds[0][0].names
     rate = folds[0][0].is_fraud.mean()
 
-    def value(trial: optuna.trial.Trial) -> float:
+    def value(trial: optuna.Trial) -> float:
         setting = _suggested(trial, seed, float(rate))
         setting = Setting(with_constraints(setting.parameters, monotone, names), setting.rounds)
         folded = cross_validate(folds, setting)
@@ -145,9 +144,9 @@ def search(
             timeout=options.minutes * 60,
             callbacks=[lambda study, _trial: progress(_finished(study), options.trials)],
         )
-    default = next(one.value for one in study.get_trials() if one.number == 0)
+    default = next((one.value for one in study.get_trials() if one.value is not None), None)
     best = _suggested(study.best_trial, seed, float(rate))
-    return best, SearchSummary(
+    return Setting(with_constraints(best.parameters, monotone, names), best.rounds), SearchSummary(
         _finished(study),
         study.best_value,
         float(default or 0.0),
@@ -156,17 +155,16 @@ def search(
     )
 
 
-def _optuna() -> object:
+def _quiet_optuna() -> None:
     try:
-        import optuna
+        import optuna  # noqa: PLC0415 - half a second that only a search needs
     except ModuleNotFoundError as exc:
         raise ConfigError("optuna is not installed; --search needs: pip install 'fraudstream[train]'") from exc
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna
 
 
 def _study(options: SearchOptions, seed: int, name: str) -> optuna.Study:
-    import optuna
+    import optuna  # noqa: PLC0415 - as above
 
     storage = None
     if options.store is not None:
@@ -182,7 +180,7 @@ def _study(options: SearchOptions, seed: int, name: str) -> optuna.Study:
         )
     except Exception as exc:  # Optuna passes on whatever the database library raises
         raise ConfigError(f"--search-store: {options.store} cannot be used: {str(exc).splitlines()[0]}") from exc
-    if not study.get_trials():
+    if not _finished(study):
         study.enqueue_trial(_DEFAULTS)
     return study
 
@@ -205,7 +203,7 @@ _DEFAULTS: Final = {
 
 
 def _suggested(trial: optuna.trial.Trial | optuna.trial.FrozenTrial, seed: int, rate: float) -> Setting:
-    """The setting of a trial. `weight` is how far frauds are raised: 0 not at all, 1 until both kinds weigh the same."""
+    """The setting of a trial; `weight`: 0 leaves frauds as they are, 1 raises them to the weight of all others."""
     rounds = trial.suggest_int("rounds", 50, 400)
     weight = trial.suggest_float("weight", 0.0, 0.5)
     parameters = {

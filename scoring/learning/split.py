@@ -8,8 +8,9 @@ from typing import Final
 import numpy as np
 
 from features.errors import HistoryError
+from features.mapping.spec import SPLIT
 from features.times import parse_rfc3339
-from scoring.dataset import KNOWN, PARTS, SPLIT, Dataset
+from scoring.dataset import KNOWN, PARTS, Dataset
 from scoring.evaluation import timestamp
 from scoring.manifest import Period, Split
 
@@ -140,7 +141,9 @@ def _by_column(data: Dataset, options: SplitOptions, notes: list[str]) -> tuple[
     if none := int(np.count_nonzero(data.more[SPLIT] < 0)):
         notes.append(f"{none:,} rows belong to no part of the data set's own split")
     if not len(train) or not len(test):
-        raise HistoryError(f"the split of the data set has {len(train):,} rows to train on and {len(test):,} to test on")
+        raise HistoryError(
+            f"the split of the data set has {len(train):,} rows to train on and {len(test):,} to test on"
+        )
     if not len(validation):
         cut = _validation_start(train, options)
         train, validation = train.between(0, cut), train.between(cut, int(train.time_ms[-1]) + 1)
@@ -190,8 +193,8 @@ def _period(name: str, part: _Part) -> Period:
 def _bounds(fixed: str) -> float | tuple[int, int, int | None]:
     """A share, or moments: train before the first, test from the second on and before the third."""
     problem = HistoryError(
-        f"the split {fixed!r} is none of: 0.8 (the first 80 % of the rows train), 2020-06-01..2020-06-08 (train before, "
-        "test from), 2020-06-01..2020-06-08..2020-07-01 (and test before), column"
+        f"the split {fixed!r} is none of: 0.8 (the first 80 % of the rows train), 2020-06-01..2020-06-08 (train "
+        "before, test from), 2020-06-01..2020-06-08..2020-07-01 (and test before), column"
     )
     try:
         share = float(fixed)

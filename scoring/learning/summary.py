@@ -111,7 +111,8 @@ def _there(options: TrainOptions, test: Dataset) -> tuple[list[str], list[str]]:
 
 
 def _importance(booster: xgb.Booster) -> tuple[tuple[str, float], ...]:
-    gain = booster.get_score(importance_type="total_gain")
+    # A list is what multi-class models give; these have one number a column.
+    gain = {name: float(np.sum(value)) for name, value in booster.get_score(importance_type="total_gain").items()}
     total = sum(gain.values()) or 1.0
     return tuple(sorted(((name, value / total) for name, value in gain.items()), key=lambda one: (-one[1], one[0])))
 

@@ -15,8 +15,13 @@ _RELIABLE = 5
 def html(found: Details) -> str:
     """The whole file."""
     parts = [
-        note(f"Model {found.model}. All figures but the cross-validation are of the test part, which nothing has seen."),
-        *(note("For offline use: the model takes inputs that no transaction carries.") for _ in range(found.offline_only)),
+        note(
+            f"Model {found.model}. All figures but the cross-validation are of the test part, which nothing has seen."
+        ),
+        *(
+            note("For offline use: the model takes inputs that no transaction carries.")
+            for _ in range(found.offline_only)
+        ),
         _rivals(found),
         *(note(text) for text in found.notes),
         *_caught(found.metrics),
@@ -70,9 +75,7 @@ def _caught(report: Report) -> Iterable[str]:
             rows.append([str(place + 1), *map(_percent, shares)])
     yield html_table("Recall by place in the attack, at false positives of", heads, rows)
     places = [float(place + 1) for place in range(len(report.at_rates[0].recall_by_position))]
-    lines = [
-        Line(f"at {point.false_positive_rate:.1%}", places, point.recall_by_position) for point in report.at_rates
-    ]
+    lines = [Line(f"at {point.false_positive_rate:.1%}", places, point.recall_by_position) for point in report.at_rates]
     yield line_plot("Recall by place in the attack", lines, "place", [(place, f"{place:.0f}") for place in places])
 
 
@@ -80,7 +83,9 @@ def _curves(found: Details) -> Iterable[str]:
     yield line_plot("Precision by recall", [Line("model", found.pr.x, found.pr.y)], "recall")
     straight = Line("chance", (0.0, 1.0), (0.0, 1.0))
     yield line_plot(
-        "Recall by false-positive rate (ROC)", [Line("model", found.roc.x, found.roc.y), straight], "false-positive rate"
+        "Recall by false-positive rate (ROC)",
+        [Line("model", found.roc.x, found.roc.y), straight],
+        "false-positive rate",
     )
     low = [(x, y) for x, y in zip(found.roc.x, found.roc.y, strict=True) if x <= 0.02]
     if len(low) > 1:
@@ -137,8 +142,8 @@ def _bias(groups: Sequence[Segment]) -> Iterable[str]:
         return
     yield _segments("Ordinary customers flagged wrongly, by declared group", groups)
     yield note(
-        "Where the intervals of two values of a group do not meet, the difference is not chance: find its reason before "
-        "the model is used."
+        "Where the intervals of two values of a group do not meet, the difference is not chance: find its reason "
+        "before the model is used."
     )
 
 
@@ -156,7 +161,14 @@ def _folds(found: Details) -> Iterable[str]:
             f"folds {found.search.best:.4f}, of the defaults {found.search.default:.4f}. Chosen: {chosen}."
         )
     if found.folds:
-        heads = ["from", "to", "rows", "frauds", "average precision", *(f"recall at {rate:.1%}" for rate in found.rates)]
+        heads = [
+            "from",
+            "to",
+            "rows",
+            "frauds",
+            "average precision",
+            *(f"recall at {rate:.1%}" for rate in found.rates),
+        ]
         yield html_table("Cross-validation over time, on the training part", heads, map(_fold_row, found.folds))
 
 
@@ -168,12 +180,14 @@ def _fold_row(one: Fold) -> list[str]:
 def _data(found: Details) -> Iterable[str]:
     if found.source is not None:
         yield note(f"Read through a column mapping: {found.source}")
-    parts = [[name, start, stop, f"{rows:,}", f"{frauds:,}"] for name, (start, stop, rows, frauds) in found.parts.items()]
+    parts = [
+        [name, start, stop, f"{rows:,}", f"{frauds:,}"] for name, (start, stop, rows, frauds) in found.parts.items()
+    ]
     yield html_table("Parts", ["", "from", "before", "rows", "frauds"], parts)
     yield note(
-        f"{found.ordinary_per_fraud:,.0f} ordinary transactions to a fraud in the training part. No row is thrown away or "
-        "made up for that: the trees start from even odds, rank, and the calibration brings the probabilities back to "
-        "how rare fraud is."
+        f"{found.ordinary_per_fraud:,.0f} ordinary transactions to a fraud in the training part. No row is thrown away "
+        "or made up for that: the trees start from even odds, rank, and the calibration brings the probabilities back "
+        "to how rare fraud is."
     )
     labels = [[one.source, f"{one.frauds:,}", f"{one.ordinary:,}"] for one in found.labels]
     yield html_table("Labels, by where they come from", ["", "frauds", "ordinary"], labels)

@@ -20,7 +20,12 @@ PLAIN = "{card_id: card, amount: amount, currency: EUR, event_time: at, label: f
 
 def read(tmp_path: Path, mapping: str, **columns: list) -> tuple[Converted, pl.DataFrame]:
     rows = max(len(values) for values in columns.values())
-    given = {"card": ["c"] * rows, "amount": ["1.50"] * rows, "at": ["2020-01-01T00:00:00Z"] * rows, "fraud": ["0"] * rows}
+    given = {
+        "card": ["c"] * rows,
+        "amount": ["1.50"] * rows,
+        "at": ["2020-01-01T00:00:00Z"] * rows,
+        "fraud": ["0"] * rows,
+    }
     pl.DataFrame({**given, **columns}, strict=False).write_csv(tmp_path / "set.csv")
     (tmp_path / "mapping.yaml").write_text(mapping)
     made = convert(tmp_path / "set.csv", load_mapping(tmp_path / "mapping.yaml"), tmp_path / "history")

@@ -130,10 +130,10 @@ def test_live_rows_are_those_of_the_feature_table(live):
     assert made.equals(wanted.cast(dict(made.schema)))
 
 
-def test_a_table_goes_on_to_the_present_and_counts_what_it_leaves_out(story, champion, live, tmp_path):
+def test_a_table_goes_on_to_the_present_and_counts_what_it_leaves_out(story, live, tmp_path):
     story.days(0, 87).drop("ms").write_parquet(tmp_path / "history.parquet")
     rows, seen = live
-    known = labels_of(rows)
+    known = labels_of(rows).copy()
     known[-5:] = -1
     seen = msgspec.structs.replace(seen, x=seen.x.copy())
     seen.x[-9:-5, 0] = np.nan
@@ -153,7 +153,7 @@ def test_nothing_to_learn_from_is_refused(live, tmp_path):
         join_tables(None, seen, np.full(len(seen), -1), tmp_path / "out.parquet")
 
 
-def test_outcomes_from_files_are_those_of_the_topic(story, champion, live, tmp_path):
+def test_outcomes_from_files_are_those_of_the_topic(champion, live, tmp_path):
     rows, seen = live
     made = outcomes(rows, champion)
     lines = [msgspec.json.encode(one) for one in (*made, made[0])]

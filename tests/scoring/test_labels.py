@@ -36,7 +36,12 @@ def table(folder: Path, days: list[float], **columns: list) -> Path:
 def labels(folder: Path, *rows: tuple, name: str = "labels.csv") -> Path:
     """A label file: transaction, label, source, day at which it was given."""
     made = [
-        {"transaction_id": one[0], "label": one[1], "source": one[2], "labelled_at": timestamp(START_MS + one[3] * DAY_MS)}
+        {
+            "transaction_id": one[0],
+            "label": one[1],
+            "source": one[2],
+            "labelled_at": timestamp(START_MS + one[3] * DAY_MS),
+        }
         for one in rows
     ]
     pl.DataFrame(made).write_csv(folder / name)

@@ -69,6 +69,39 @@ def test_flags_are_numbers(changes, flags):
     assert all(type(fraud[name]) is int for name in flags)
 
 
+@pytest.mark.parametrize(
+    ("event_time", "hour", "weekday"),
+    [
+        ("1970-01-01T00:00:00Z", 0, "4 Thu"),
+        ("2026-01-04T23:59:59.999Z", 23, "7 Sun"),
+        ("2026-01-05T01:00:00+01:00", 0, "1 Mon"),
+    ],
+)
+def test_hour_and_weekday_are_those_of_the_effective_time(event_time, hour, weekday):
+    fields = json.loads(made(changed(event_time=event_time, fraud__clock_skew_ms=None)).body)
+    assert (fields["hour"], fields["weekday"]) == (hour, weekday)
+
+
+def test_the_outcome_review_opens_a_case_and_no_other_does():
+    assert json.loads(made(changed(fraud__outcome="review")).body)["review"] == {
+        "state": "open",
+        "opened_at": "2026-01-02T03:04:06.000Z",
+        "expected_loss": 0.9120000000000001 * 12.30,
+    }
+    assert all("review" not in json.loads(made(changed(fraud__outcome=said)).body) for said in ("approve", "block"))
+
+
+def test_what_cannot_be_drawn_is_not_charted():
+    features = {"num_trans_last_10m": True, "avg_amt_last_10m": "much", "amt_ratio1": 1, "unheard_of": 2}
+    assert json.loads(made(changed(fraud__features=features)).body)["charted"] == {"amt_ratio1": 1}
+    assert "charted" not in json.loads(made(changed(fraud__features=None)).body)
+
+
+def test_bytes_that_are_no_text_are_refused():
+    with pytest.raises(DecodeError, match="not_json"):
+        made(b'{"transaction_id": "\xff"}')
+
+
 def test_a_reversal_has_a_document_of_its_own():
     document = made(REVERSAL)
     fraud = json.loads(document.body)["fraud"]
