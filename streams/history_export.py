@@ -23,7 +23,7 @@ from features.errors import DecodeError, HistoryError
 from features.mapping.columns import decimal_texts
 from scoring.label import decode_label
 from streams.intake import Reader, offset_of
-from streams.repair.topic_reader import Span, TopicReader, reading
+from streams.repair.topic_reader import BATCH, Span, TopicReader, reading
 
 ROWS_PER_FILE: Final = 250_000
 LABELS_FOLDER: Final = "labels"
@@ -124,7 +124,7 @@ class Export:
         first, taken = span.start, 0
         reader.begin([span])
         while not reader.done():
-            for message in reader.take():
+            for message in reader.take(min(BATCH, self._size)):
                 taken += 1
                 try:
                     row = read(message, span.partition)

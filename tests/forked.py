@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 _ROOT = Path(__file__).resolve().parents[1]
-_LEFT_OUT: Final = ("sklearn", "opentelemetry")
+_LEFT_OUT = ("sklearn", "opentelemetry")
 _IMPORTED = (
     "fraudstream.cli", "streams.app", "streams.wired.score", "streams.wired.index", "streams.wired.alert",
     "streams.beside.make", "scoring.rules.load", "streams.repair.replay",

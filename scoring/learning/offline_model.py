@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import xgboost as xgb
@@ -13,6 +14,8 @@ from features.errors import ModelError
 from scoring.calibration import Calibrator
 from scoring.learning.grow import predicted
 from scoring.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, Thresholds, decode_manifest
+
+_ADVICE: Final = "train one with `fraudstream train` and give its folder (--model, FRAUD_MODEL)"
 
 
 class OfflineModel:
@@ -35,9 +38,9 @@ class OfflineModel:
             manifest = decode_manifest((path / MANIFEST_FILE).read_bytes(), offline=True)
             raw = (path / MODEL_FILE).read_bytes()
         except OSError as exc:
-            raise ModelError(f"no model in {path} ({exc.strerror}); train one with `fraudstream train`") from exc
+            raise ModelError(f"FRAUD_MODEL: no model in {path} ({exc.strerror}); {_ADVICE}") from exc
         except ValueError as exc:
-            raise ModelError(f"{path}: {exc}; train one with `fraudstream train`") from exc
+            raise ModelError(f"FRAUD_MODEL: {path}: {exc}; {_ADVICE}") from exc
         if hashlib.sha256(raw).hexdigest() != manifest.model_sha256:
             raise ModelError(f"{path}: {MODEL_FILE} is not the file its manifest was written for; train it again")
         booster = xgb.Booster({"nthread": 1})

@@ -132,6 +132,4 @@ def test_a_model_goes_from_a_folder_into_running_workers_and_back(make_pipeline,
     assert time.monotonic() - began_s < 20
     pipeline.run("model", "rollback", "--reason", "a test")
     wait_until(lambda: decides(one), 20)
-    shown = json.loads(pipeline.run("model", "show", "champion", "--json").stdout)
-    assert shown["model"] == one
     assert role.stop() == 0

@@ -25,7 +25,8 @@ from tests.support import wait_until
 PREFIX = "indexing-"
 ALIAS = f"{PREFIX}processed_transactions"
 DAY_MS = 86_400_000
-DERIVED = ("is_block", "is_review", "is_late", "is_degraded")
+DERIVED = ("is_block", "is_review", "is_late", "is_degraded", "is_duplicate")
+WEEKDAYS = {"1 Mon", "2 Tue", "3 Wed", "4 Thu", "5 Fri", "6 Sat", "7 Sun"}
 
 STRANGE_CARDS = ("a:b", "a%3Ab", "%", ":", "%:%3A", "\U0001f4b3" * 128, "x" * 128, " ", "../_doc/1", '"}\n'[:2])
 DAYS_AGO = (0, 1, 8, 30, 200, 399, 401, 5_000)
@@ -180,13 +181,18 @@ def test_documents_hold_the_outcome_unchanged(indexed: Indexed) -> None:
         document = json.loads(json.dumps(indexed.documents[place]))
         assert abs(millis(document.pop("indexed_at")) - now_ms()) < 600_000
         derived = {name: document["fraud"].pop(name) for name in DERIVED}
+        fraud, drawn = body["fraud"], document.pop("charted", {})
+        assert {name: fraud["features"][name] for name in drawn} == drawn
+        assert document.pop("review", {}).get("state") == ("open" if fraud["outcome"] == "review" else None)
+        assert 0 <= document.pop("hour") <= 23
+        assert document.pop("weekday") in WEEKDAYS
         assert document == body
-        fraud = body["fraud"]
         assert derived == {
             "is_block": int(fraud["outcome"] == "block"),
             "is_review": int(fraud["outcome"] == "review"),
             "is_late": int("late_by_ms" in fraud),
             "is_degraded": int("degraded" in fraud),
+            "is_duplicate": int("duplicate" in fraud),
         }
 
 
@@ -202,7 +208,7 @@ def test_days_and_ids_are_those_of_the_contract(indexed: Indexed) -> None:
 
 
 def test_indices_are_made_from_the_template(indexed: Indexed) -> None:
-    templates = indexed.client.indices.get_index_template(name=f"{PREFIX}*")["index_templates"]
+    templates = indexed.client.indices.get_index_template(name=ALIAS)["index_templates"]
     (template,) = [entry["index_template"] for entry in templates]
     assert template["template"]["mappings"]["dynamic"] in {False, "false"}
     declared = template["template"]["mappings"]["properties"]
