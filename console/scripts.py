@@ -53,7 +53,9 @@ ANSWER: Final = (
     _TELL
     + """
 -- ARGV: owner, case, answer id, entry, event, keep ms, answer, newest answer that the owner has seen
+if redis.call('EXISTS', KEYS[6]) == 1 then return {'kept', ''} end
 local held = redis.call('GET', KEYS[1])
+if held and held ~= ARGV[1] then return {'held', held} end
 local last = redis.call('GET', KEYS[5])
 if last and cjson.decode(last)['at'] > ARGV[8] then return {'changed', last} end
 redis.call('SET', KEYS[6], '1', 'PX', ARGV[6])

@@ -33,7 +33,7 @@ ACTION_WORDS: Final = {
 
 def shown(value: object) -> str:
     """A text of a record, without card numbers."""
-    return str(value)
+    return scrub(str(value))
 
 
 def minor(amount_minor: int, currency: str) -> str:

@@ -65,4 +65,4 @@ class Calibrator:
             return np.array([low[at] + slope[at] * (value - raw[at]) for value, at in places], np.float32)
         exact = probability.astype(np.float64)
         at = np.searchsorted(self._raw, exact, side="right") - 1
-        return (self._low[at] + self._slope[at] * (exact - self._raw[at])).astype(np.float32)
+        return np.asarray(self._low[at] + self._slope[at] * (exact - self._raw[at]), np.float32)

@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     console_claim_s: int = Field(900, ge=10, le=86_400, description="how long a claimed case stays claimed unattended")
     console_proxies: str = Field(
         "",
-        description="addresses or networks of proxies in front of the console, joined by commas; only they are believed",
+        description="addresses or networks of proxies before the console, joined by commas; only they are believed",
     )
     console_proxy_header: str = Field(
         "", pattern=r"^[A-Za-z0-9-]*$", description="header in which these proxies name who is logged in; empty: none"
