@@ -24,12 +24,14 @@ from scoring.rules.grammar import (
     LookUp,
     Part,
     common_kind,
+    compared,
     condition_kind,
     literal,
     must_be,
     nearest,
     text_sql,
 )
+from scoring.rules.needs import Found, every, some
 from scoring.rules.tokens import Problem, Token, tokens
 
 _CONSTANTS: Final[Mapping[str, Kind | None]] = {"NULL": None, "TRUE": "truth", "FALSE": "truth"}
@@ -52,7 +54,7 @@ def read_condition(text: str, fields: Mapping[str, Kind], lists: Mapping[str, st
     reader = _Reader(tokens(text), fields, lists)
     whole = reader.whole()
     condition_kind(whole)
-    return Condition(whole.sql, frozenset(reader.read), frozenset(reader.look_ups))
+    return Condition(whole.sql, frozenset(reader.read), frozenset(reader.look_ups), whole.need)
 
 
 class _Reader(Cursor):
@@ -84,7 +86,8 @@ class _Reader(Cursor):
             return parts[0]
         for part in parts:
             must_be(part, "truth", f"beside {word}")
-        return Part(f"({f' {word} '.join(part.sql for part in parts)})", "truth", parts[0].at)
+        need = (every if word == "AND" else some)(part.need for part in parts)
+        return Part(f"({f' {word} '.join(part.sql for part in parts)})", "truth", parts[0].at, need=need)
 
     def _not(self) -> Part:
         at = self.here.at
@@ -118,7 +121,8 @@ class _Reader(Cursor):
             raise Problem("nothing equals NULL; write IS NULL or IS NOT NULL", sign.at)
         if common_kind((left, right), sign.at) == "truth" and sign.text not in {"=", "<>", "!="}:
             raise Problem("true and false have no order", sign.at)
-        return Part(f"({left.sql} {sign.text} {right.sql})", "truth", left.at)
+        need = compared(left, sign.text, right, self._fields)
+        return Part(f"({left.sql} {sign.text} {right.sql})", "truth", left.at, need=need)
 
     def _is(self, left: Part) -> Part:
         negation = "NOT " if self.accept("NOT") else ""
@@ -194,7 +198,8 @@ class _Reader(Cursor):
         if not self.accept("-"):
             return self._primary()
         if self.here.kind == "number":
-            return Part(f"-{literal(self.take()).sql}", "number", at)
+            part = literal(self.take())
+            return Part(f"-{part.sql}", "number", at, -float(part.sql))
         part = self.deeper(self._signed)
         must_be(part, "number", "behind -")
         return Part(f"(0.0 - {part.sql})", "number", at)
@@ -286,4 +291,4 @@ class _Reader(Cursor):
             raise Problem(f"the list {wanted.text!r} is one of {self._lists[wanted.text]}", field.at)
         look_up = LookUp(field.text, wanted.text)
         self.look_ups.add(look_up)
-        return Part(f'"{look_up.column}"', "truth", name.at)
+        return Part(f'"{look_up.column}"', "truth", name.at, need=Found(look_up.column))

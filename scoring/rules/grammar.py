@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, Literal, NamedTuple
 
 from scoring.rules.entries import holds_card_number
+from scoring.rules.needs import Need, comparison
 from scoring.rules.tokens import Problem, Token
 
 Kind = Literal["number", "text", "truth"]
@@ -18,6 +19,7 @@ RESERVED: Final = frozenset(
     ("AND", "OR", "NOT", "IN", "BETWEEN", "LIKE", "ILIKE", "IS", "NULL", "TRUE", "FALSE", "DISTINCT", "FROM",
      "CASE", "WHEN", "THEN", "ELSE", "END", "SELECT", "OVER", "EXISTS", "WITH")
 )  # fmt: skip
+_TURNED: Final = str.maketrans("<>", "><")
 COMPARISONS: Final = frozenset(("=", "<>", "!=", "<", ">", "<=", ">="))
 ONE_ROW: Final = "a condition sees one transaction at a time: no aggregates, no windows, no subqueries"
 
@@ -59,11 +61,16 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
 
 
 class Part(NamedTuple):
-    """A part of a condition as SQL for Polars; the kind None is that of a bare NULL, which fits every other."""
+    """A part of a condition as SQL for Polars; the kind None is that of a bare NULL, which fits every other.
+
+    Of a number or a text as it is written, `value` is what it says; of a condition, `need` is what must hold for it.
+    """
 
     sql: str
     kind: Kind | None
     at: int
+    value: float | str | None = None
+    need: Need | None = None
 
 
 class LookUp(NamedTuple):
@@ -85,11 +92,13 @@ class Condition(NamedTuple):
         sql: for Polars.
         fields: the columns that it reads.
         look_ups: the lists that it asks.
+        need: what must hold for it; None where that is not known.
     """
 
     sql: str
     fields: frozenset[str]
     look_ups: frozenset[LookUp]
+    need: Need | None = None
 
 
 def must_be(part: Part, kind: Kind, where: str) -> None:
@@ -117,11 +126,11 @@ def literal(token: Token) -> Part:
     if token.kind == "text":
         if holds_card_number(token.text):
             raise Problem("a card number stands here; put it into a list with: fraudstream list add", token.at)
-        return Part(text_sql(token.text), "text", token.at)
+        return Part(text_sql(token.text), "text", token.at, token.text)
     value = float(token.text)
     if value > MAX_NUMBER:
         raise Problem(f"the number is larger than {MAX_NUMBER:g}", token.at)
-    return Part(repr(value), "number", token.at)
+    return Part(repr(value), "number", token.at, value)
 
 
 def text_sql(text: str) -> str:
@@ -131,6 +140,14 @@ def text_sql(text: str) -> str:
     "'it''s'"
     """
     return "'" + text.replace("'", "''") + "'"
+
+
+def compared(left: Part, sign: str, right: Part, fields: Mapping[str, Kind]) -> Need | None:
+    """What the comparison of a field with a number or a text needs; None of any other comparison."""
+    for field, its_sign, other in ((left, sign, right), (right, sign.translate(_TURNED), left)):
+        if field.sql in fields and other.value is not None:
+            return comparison(field.sql, its_sign, other.value)
+    return None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

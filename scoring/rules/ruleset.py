@@ -18,7 +18,8 @@ from scoring.reasons import rule_reason
 from scoring.rules.columns import FIELDS, OLD_CARD_IDS, Column
 from scoring.rules.entries import CARD_ID
 from scoring.rules.grammar import Condition, LookUp
-from scoring.rules.lists import Entries, ListDefinition, Membership, leaves
+from scoring.rules.lists import Entries, ListDefinition, Membership, Truths, leaves
+from scoring.rules.needs import UNKNOWN_ENDS, Ends, may_be_true
 
 Mode = Literal["first_matched", "all_matched"]
 Rows = NDArray[np.intp]
@@ -139,6 +140,7 @@ class RuleSet:
         self.version = _version(self.rules, mode, self.lists, thresholds)
         self.evaluated = tuple(sorted((rule for rule in rules if rule.enabled), key=lambda rule: rule.priority))
         used = [conditions[rule.id] for rule in self.evaluated]
+        self._conditions = tuple(used)
         self._expressions = [row_wise(condition).alias(str(place)) for place, condition in enumerate(used)]
         self._look_ups = sorted({look_up for condition in used for look_up in condition.look_ups})
         self._fields = sorted({name for condition in used for name in condition.fields})
@@ -169,31 +171,45 @@ class RuleSet:
         """
         if not self._expressions or not n:
             return Decided(self.evaluated, (_NO_ROWS,) * len(self.evaluated), np.full(n, NOBODY, np.int16))
-        frame = every_row(n).to_frame().hstack([*self._read(columns), *self._looked_up(columns, members or {})])
-        found = frame.select(self._expressions)
-        hits = tuple(_rows(found[str(place)]) for place in range(len(self._expressions)))
+        seen = _Seen(columns, {one.column: self._look_up(one, columns, members or {}) for one in self._look_ups})
+        places = [place for place, one in enumerate(self._conditions) if may_be_true(one.need, seen)]
+        hits = self._hits(places, seen, n)
         deciding = np.full(n, NOBODY, np.int16)
         for place in self._deciding_order:
             deciding[hits[place]] = place
         return Decided(self.evaluated, hits, deciding)
 
-    def _read(self, columns: Mapping[str, Column | pl.Series]) -> list[pl.Series]:
-        return [_series(name, columns[name]) for name in self._fields]
-
-    def _looked_up(self, columns: Mapping[str, Column | pl.Series], members: Mapping[str, Entries]) -> list[pl.Series]:
-        return [self._look_up(look_up, columns, members) for look_up in self._look_ups]
+    def _hits(self, places: Sequence[int], seen: _Seen, n: int) -> tuple[Rows, ...]:
+        """The rows that each rule matches, where only those at these places can match any."""
+        if not places:
+            return (_NO_ROWS,) * len(self._conditions)
+        asked = [self._conditions[place] for place in places]
+        fields = {name for condition in asked for name in condition.fields}
+        look_ups = {one.column for condition in asked for one in condition.look_ups}
+        frame = (
+            every_row(n)
+            .to_frame()
+            .hstack(
+                [
+                    *(_series(name, seen.columns[name]) for name in sorted(fields)),
+                    *(_truths(name, seen.look_ups[name]) for name in sorted(look_ups)),
+                ]
+            )
+        )
+        found = frame.select([self._expressions[place] for place in places])
+        matched = {place: _rows(found[str(place)]) for place in places}
+        return tuple(matched.get(place, _NO_ROWS) for place in range(len(self._conditions)))
 
     def _look_up(
         self, look_up: LookUp, columns: Mapping[str, Column | pl.Series], members: Mapping[str, Entries]
-    ) -> pl.Series:
+    ) -> Truths | pl.Series:
         parts = [self._fixed.get(name) or members.get(name) for name in self._leaves[look_up.list_name]]
         membership = Membership(parts)
         column = columns[look_up.field]
         if isinstance(column, pl.Series):
-            return membership.look_up_series(column).alias(look_up.column)
+            return membership.look_up_series(column)
         aliases = columns.get(OLD_CARD_IDS) if look_up.field == CARD_ID else None
-        found = membership.look_up(column, aliases)  # type: ignore[arg-type]  # a text column holds texts
-        return pl.Series(look_up.column, found, dtype=pl.Boolean)
+        return membership.look_up(column, aliases)  # type: ignore[arg-type]  # a text column holds texts
 
     def _order_of_deciding(self) -> list[int]:
         """Places of the rules with effect, the one that overrules all others last."""
@@ -201,6 +217,42 @@ class RuleSet:
         if self.mode == "all_matched":
             places.sort(key=lambda place: -_SEVERITY[self.evaluated[place].outcome])
         return places[::-1]
+
+
+class _Seen:
+    """A batch, as far as it can be told cheaply what may be true of it; columns of Polars are not looked at."""
+
+    def __init__(self, columns: Mapping[str, Column | pl.Series], look_ups: Mapping[str, Truths | pl.Series]) -> None:
+        self.columns, self.look_ups = columns, look_ups
+        self._ends: dict[str, Ends] = {}
+        self._texts: dict[str, frozenset[object]] = {}
+
+    def ends(self, field: str) -> Ends:
+        """Smallest and largest of a column of numbers."""
+        found = self._ends.get(field)
+        if found is None:
+            column = self.columns[field]
+            found = (float(column.min()), float(column.max())) if isinstance(column, np.ndarray) else UNKNOWN_ENDS
+            self._ends[field] = found
+        return found
+
+    def holds(self, field: str, text: str) -> bool:
+        """Whether a text may be in a column."""
+        column = self.columns[field]
+        if isinstance(column, pl.Series):
+            return True
+        if field not in self._texts:
+            self._texts[field] = frozenset(column)
+        return text in self._texts[field]
+
+    def found(self, column: str) -> bool:
+        """Whether a look-up may have found something."""
+        found = self.look_ups[column]
+        return isinstance(found, pl.Series) or True in found
+
+
+def _truths(name: str, column: Truths | pl.Series) -> pl.Series:
+    return column.alias(name) if isinstance(column, pl.Series) else pl.Series(name, column, dtype=pl.Boolean)
 
 
 def _series(name: str, column: Column | pl.Series) -> pl.Series:
