@@ -43,7 +43,8 @@ class ExplainedOutcome(msgspec.Struct, frozen=True):
         model: version that it is explained with.
         probability: computed again.
         base: log odds of the baseline.
-        log_odds: of the transaction, from the probability.
+        raw: what the trees say, before calibration.
+        log_odds: of the transaction, from `raw`.
         parts: of every feature, the weightiest first.
     """
 
@@ -54,6 +55,7 @@ class ExplainedOutcome(msgspec.Struct, frozen=True):
     published: float | None
     model: str
     probability: float
+    raw: float
     base: float
     log_odds: float
     parts: tuple[Part, ...]
@@ -64,23 +66,23 @@ class ExplainedOutcome(msgspec.Struct, frozen=True):
         return self.base + sum(part.contribution for part in self.parts)
 
 
-def explain_outcome(raw: bytes, name: str, model: Model) -> ExplainedOutcome:
+def explain_outcome(text: bytes, name: str, model: Model) -> ExplainedOutcome:
     """Explain an outcome as it stands in the topic, or as a document of OpenSearch.
 
     Args:
-        raw: JSON.
+        text: JSON.
         name: of the file, for errors.
         model: to explain it with.
 
     Raises:
         HistoryError: it is no outcome of an authorization with the features of the catalogue.
     """
-    body = _body(raw, name)
+    body = _body(text, name)
     fraud = body["fraud"]
     values = _values(fraud, name)
     x = np.array([values], np.float64)
     [found] = model.contributions(x).tolist()
-    probability = float(model.predict(x)[0])
+    probability, raw = float(model.predict(x)[0]), float(model.raw(x)[0])
     order = sorted(range(len(values)), key=lambda column: -abs(found[column]))
     published = fraud.get("probability")
     return ExplainedOutcome(
@@ -91,8 +93,9 @@ def explain_outcome(raw: bytes, name: str, model: Model) -> ExplainedOutcome:
         published=float(published) if isinstance(published, int | float) else None,
         model=model.version,
         probability=probability,
+        raw=raw,
         base=found[-1],
-        log_odds=_log_odds(probability),
+        log_odds=_log_odds(raw),
         parts=tuple(
             Part(FEATURE_NAMES[column], values[column], found[column], sentence(column, values)) for column in order
         ),
@@ -154,7 +157,7 @@ def told(found: ExplainedOutcome) -> list[str]:
         lines.append(f"computed again, the probability is {found.probability:.6g}: the record was changed")
     lines.append(
         f"base {found.base:+.6f} and contributions {found.total - found.base:+.6f} make {found.total:+.6f}; "
-        f"the log odds of {found.probability:.6g} are {found.log_odds:+.6f} (difference "
+        f"the log odds of {found.raw:.6g}, before calibration, are {found.log_odds:+.6f} (difference "
         f"{abs(found.total - found.log_odds):.1g})"
     )
     return lines

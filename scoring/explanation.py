@@ -171,7 +171,7 @@ def explain_history(
         flagged=int(tally.filter(dimension="age")["flagged"].sum()),
         sampled=len(whole),
         flagged_sampled=len(flagged),
-        off=_off(whole, of_whole),
+        off=_off(model, whole, of_whole),
         importance=_importance(of_whole, of_flagged),
         dependence={
             name: _bins(whole[name].to_numpy(), of_whole[:, column]) for column, name in enumerate(FEATURE_NAMES)
@@ -237,9 +237,9 @@ def _contributions(model: Model, frame: pl.DataFrame, done: Callable[[int], None
     return found
 
 
-def _off(frame: pl.DataFrame, found: Shaped) -> float:
-    """How far sums are from the log odds; where a probability is too close to 0 or 1, nothing is told by it."""
-    probability = frame["probability"].to_numpy()
+def _off(model: Model, frame: pl.DataFrame, found: Shaped) -> float:
+    """How far sums are from the trees' log odds; where a probability is too close to 0 or 1, nothing is told by it."""
+    probability = model.raw(frame.select(FEATURE_NAMES).to_numpy()).astype(np.float64)
     inside = (probability > 1e-4) & (probability < 0.99)
     log_odds = np.log(probability[inside] / (1 - probability[inside]))
     return float(np.abs(found[inside].sum(axis=1) - log_odds).max(initial=0.0))

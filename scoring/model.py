@@ -69,11 +69,11 @@ class Model:
 
     def predict(self, x: Matrix) -> NDArray[np.float32]:
         """Probability of fraud of each row; `x` has shape (n, features), the result (n,)."""
-        raw = self._raw(x)
+        raw = self.raw(x)
         return raw if self._calibrate is None else self._calibrate(raw)
 
-    def _raw(self, x: Matrix) -> NDArray[np.float32]:
-        """What the trees say, before calibration."""
+    def raw(self, x: Matrix) -> NDArray[np.float32]:
+        """What the trees say, before calibration; shapes as of `predict`."""
         if self._trees is not None and 0 < len(x) <= MOST_ROWS and not np.isnan(x).any():
             return self._trees.probabilities(x)
         return probabilities(self._booster, x)

@@ -89,6 +89,7 @@ def test_config_masks_every_secret(tmp_path):
         for name, field in Settings.model_fields.items()
         if "Secret" in str(field)
     }
+    variables |= {"FRAUD_DASHBOARDS_URL": f"http://me:{secret}@h:1"}
     variables |= {"FRAUD_REDIS_URL": f"redis://me:{secret}@h:1/0", "FRAUD_OPENSEARCH_URL": f"http://me:{secret}@h:1"}
     variables |= {"FRAUD_MODEL": f"s3://key:{secret}@bucket/model"}
 

@@ -46,7 +46,7 @@ def test_an_empty_batch_has_no_probabilities(model):
 
 
 def test_contributions_add_up_to_the_log_odds(model, rows):
-    probability = model._raw(rows[:2_000]).astype(np.float64)
+    probability = model.raw(rows[:2_000]).astype(np.float64)
     contributions = model.contributions(rows[:2_000])
     assert contributions.shape == (2_000, len(FEATURE_NAMES) + 1)
     log_odds = np.log(probability / (1 - probability))
