@@ -51,17 +51,17 @@ async def _reloaded(settings: Settings, wait_s: float) -> list[Standing]:
 
     client = redis_of(settings)
     try:
-        return await _answers(Board(client, settings.key_prefix), wait_s)
+        return await _answers(Board(client, settings.key_prefix), settings.partitions, wait_s)
     finally:
         await client.aclose()
 
 
-async def _answers(board: Board, wait_s: float) -> list[Standing]:
+async def _answers(board: Board, partitions: int, wait_s: float) -> list[Standing]:
     """What all workers that are alive say once they are done; raises ServerUnavailable where they do not say."""
     number = await board.ask()
     until_s = time.monotonic() + wait_s
     while True:
-        standings = await board.standings(time.time_ns() // 1_000_000)
+        standings = await board.standings(partitions)
         silent = [standing.worker for standing in standings if standing.answered < number]
         if standings and not silent:
             return standings

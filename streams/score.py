@@ -63,6 +63,7 @@ class ScoreHandler:
 
     async def assigned(self, positions: dict[int, int | None]) -> None:
         """Claim the partitions and mend what Redis lost of them."""
+        self._reloader.assigned(positions)
         await self._scorer.assigned(positions)
 
     async def process(self, chunks: Sequence[Chunk], turn: Turn) -> Awaitable[None] | None:

@@ -8,7 +8,7 @@ so. A file is loaded once it has stood still for a look, since somebody may stil
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
@@ -60,6 +60,7 @@ class Reloader:
         self._hurried = asyncio.Event()
         self._requested = self._answered = 0
         self._redis_away = self._stopping = False
+        self._partitions: tuple[int, ...] = ()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -73,6 +74,10 @@ class Reloader:
         self._metrics.in_force(self._decisions.policy)
         await self._talk(first=True)
         self._task = asyncio.get_running_loop().create_task(self._look_on())
+
+    def assigned(self, partitions: Iterable[int]) -> None:
+        """The worker owns these partitions."""
+        self._partitions = tuple(partitions)
 
     def hurry(self) -> None:
         """Look now, and load everything anew."""
@@ -88,13 +93,13 @@ class Reloader:
     async def stop(self) -> None:
         """Look no more."""
         if self._task is None:
+            await self._board.close()
             return
         # Not cancelled: what is being loaded in a thread would go on without us.
         self._stopping = True
         self._hurried.set()
         await self._task
-        with suppress(ServerUnavailable):
-            await self._board.leave(self._worker)
+        await self._board.close()
 
     async def _look_on(self) -> None:
         while not self._stopping:
@@ -156,7 +161,7 @@ class Reloader:
                 self.hurry()
             if not any(watched.wanted for watched in self._watched.values()):
                 self._answered = self._requested
-            await self._board.tell(self._standing())
+            await self._board.tell(self._standing(), self._partitions)
         except ServerUnavailable as exc:
             if not self._redis_away:
                 log.warning("lists_not_refreshed", problem=str(exc))
@@ -173,7 +178,6 @@ class Reloader:
         policy = self._decisions.policy
         return Standing(
             worker=self._worker,
-            at_ms=self._now_ms(),
             answered=self._answered,
             versions={part: _version(policy, part) for part in self._files.parts},
             problems={part: watched.problem for part, watched in self._watched.items() if watched.problem},

@@ -9,7 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
+import tempfile
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +23,7 @@ from redis import Redis
 
 from local.stack import Stack
 from scoring.manifest import MANIFEST_FILE, MODEL_FILE
+from tests.forked import Forked
 from tests.oracles.naive import Event
 from tests.oracles.traffic import awkward, wire
 from tests.streams.pipeline import Got, Pipeline, RoleProcess
@@ -187,15 +188,15 @@ class Ended(NamedTuple):
 def run_role(role: str, variables: Mapping[str, str], folder: Path, timeout_s: float = 40) -> Ended:
     """Start a role that should end by itself; one that does not is killed, and ends with -9."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("FRAUD_")}
-    with subprocess.Popen(
-        [sys.executable, "-m", "fraudstream", role],
-        env={**clean, **variables}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder,
-    ) as process:  # fmt: skip
-        killer = threading.Timer(timeout_s, process.kill)
-        killer.start()
-        output, _ = process.communicate()
-        killer.cancel()
-    return Ended(process.returncode, output)
+    with tempfile.TemporaryFile("w+") as said:
+        process = Forked([role], {**clean, **variables}, folder, said.fileno(), said.fileno())
+        try:
+            code = process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+        said.seek(0)
+        return Ended(code, said.read())
 
 
 class Wrong(NamedTuple):

@@ -350,7 +350,7 @@ _TRUE = {"const": True}
 _REASON = {
     "type": "object", "additionalProperties": False, "required": ["code", "text", "feature", "value"],
     "properties": {"code": _STRING, "text": _STRING, "feature": {"enum": list(FEATURE_NAMES)},
-    "value": {"type": "number"}},
+    "value": {"type": "number"}, "contribution": {"type": "number"}},
 }  # fmt: skip
 FRAUD_SCHEMA = {
     "type": "object", "additionalProperties": False,
