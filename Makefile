@@ -59,14 +59,17 @@ screenshots: install ## pictures of every page of the console, from the demo, in
 	@$(BIN)/fraudstream demo --keep
 	@ended=0; $(BIN)/python -m tests.console.screenshots || ended=$$?; $(BIN)/fraudstream demo --stop; exit $$ended
 
-# Three runs side by side, each with servers of its own: most of the time they wait for those, or for each other.
-LATER := tests/streams/test_[r-s]*.py
+# Runs side by side, each with servers of its own: most of the time they wait for those, or for each other.
+SECOND := tests/streams/test_[r-s]*.py
+THIRD := tests/faults tests/console tests/streams/test_observability.py tests/streams/test_degraded.py
 test: install ## all tests, on real servers
 	@mkdir -p .test; \
-	$(BIN)/python -m pytest -m "not server" --durations=10 > .test/without-servers.log 2>&1 & without=$$!; \
-	$(BIN)/python -m pytest -m server --durations=10 $(LATER) > .test/later.log 2>&1 & later=$$!; \
-	failed=0; $(BIN)/python -m pytest -m server --durations=10 --ignore-glob='$(LATER)' || failed=$$?; \
-	for run in later:$$later without-servers:$$without; do \
+	$(BIN)/python -m pytest -m "not server" --durations=20 > .test/without-servers.log 2>&1 & without=$$!; \
+	$(BIN)/python -m pytest -m server --durations=20 $(SECOND) > .test/second.log 2>&1 & second=$$!; \
+	$(BIN)/python -m pytest -m server --durations=20 $(THIRD) > .test/third.log 2>&1 & third=$$!; \
+	failed=0; $(BIN)/python -m pytest -m server --durations=20 \
+	  $(foreach left,$(SECOND) $(THIRD),--ignore-glob='$(left)') || failed=$$?; \
+	for run in second:$$second third:$$third without-servers:$$without; do \
 	  ended=0; wait $${run##*:} || ended=$$?; \
 	  echo "$${run%%:*} (.test/$${run%%:*}.log):"; \
 	  if [ $$ended -ne 0 ]; then failed=1; cat .test/$${run%%:*}.log; else tail -n 1 .test/$${run%%:*}.log; fi; \

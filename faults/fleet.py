@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -68,6 +69,15 @@ class Worker:
                 return int(answer.status) == 200
         except OSError:
             return False
+
+    @property
+    def listens(self) -> bool:
+        """Whether it serves HTTP, which it does before it begins to listen to signals; or has ended."""
+        try:
+            with socket.create_connection((HOST, self._port), timeout=2):
+                return True
+        except OSError:
+            return self.process.poll() is not None
 
     def wait(self, timeout_s: float = _STOP_S) -> int:
         """Wait for its end; returns the exit code."""
@@ -152,7 +162,10 @@ class Fleet:
         return worker.wait()
 
     def stop(self) -> list[tuple[str, int]]:
-        """SIGTERM to all that run; returns how they ended."""
+        """SIGTERM to all that run; returns how they ended. One that was just started again is let begin first."""
+        deadline_s = time.monotonic() + _READY_S
+        while time.monotonic() < deadline_s and not all(worker.listens for worker in self._workers):
+            self._closing.wait(_CHECK_S)
         running = [w for w in self._workers if w.process.poll() is None]
         for worker in running:
             worker.wanted = False

@@ -3,8 +3,10 @@
 # ruff: noqa: PLC0415 - what is heavy is imported by the command that needs it, so that --help answers at once
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterable
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
@@ -116,6 +118,8 @@ def config() -> None:
 
 def run(role: Literal["score", "index", "alert"], settings: Settings) -> NoReturn:
     """Run a role, and end as it does."""
+    # Nothing is in hand before the role listens to signals itself.
+    signal.signal(signal.SIGTERM, _stopped_early)
     # XGBoost takes scikit-learn along wherever it is installed, redis-py OpenTelemetry: much of a role's start, and no
     # role needs them.
     for module in ("sklearn", "opentelemetry"):
@@ -123,6 +127,10 @@ def run(role: Literal["score", "index", "alert"], settings: Settings) -> NoRetur
     from streams.app import run_role
 
     raise typer.Exit(run_role(role, settings))
+
+
+def _stopped_early(_number: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(0)
 
 
 def logged_settings(more_secrets: Iterable[str] = ()) -> Settings:

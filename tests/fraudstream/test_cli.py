@@ -222,7 +222,7 @@ def test_setup_can_be_repeated(variables, tmp_path):
     first, second = run(tmp_path, "setup", **variables), run(tmp_path, "setup", **variables)
 
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
-    assert first.stdout.count("created") == 4
+    assert first.stdout.count("created") == 5
     assert "created" not in second.stdout
 
 

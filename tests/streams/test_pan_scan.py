@@ -77,7 +77,8 @@ def test_real_traffic_leaves_nothing_and_what_is_planted_is_found(
     assert clean.report["found"] == 0
     looked = clean.report["looked_at"]
     assert looked["kafka records"] >= 2 * TRAFFIC + 8
-    assert looked["opensearch documents"] == TRAFFIC - TRAFFIC // 20
+    # Outcomes; and dead letters and samples of the lag, how many of which depends on when the index role reads them.
+    assert TRAFFIC - TRAFFIC // 20 <= looked["opensearch documents"] <= TRAFFIC + 100
     assert looked["redis keys"] > len(set(CARDS))
     assert looked["files"] > 2
     assert clean.report["input_records"] >= TRAFFIC
