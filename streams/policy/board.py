@@ -62,6 +62,11 @@ class Board:
         for partition in partitions:
             await ask(partial(self._client.set, self._key(partition), told, px=ALIVE_MS))
 
+    async def leave(self, partitions: Iterable[int]) -> None:
+        """Take down what was told of some partitions."""
+        for partition in partitions:
+            await ask(partial(self._client.unlink, self._key(partition)))
+
     async def standings(self, partitions: int) -> list[Standing]:
         """Of every worker that is alive and owns one of the first so many partitions."""
         found: dict[str, Standing] = {}

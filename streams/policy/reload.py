@@ -99,6 +99,8 @@ class Reloader:
         self._stopping = True
         self._hurried.set()
         await self._task
+        with suppress(ServerUnavailable):
+            await self._board.leave(self._partitions)
         await self._board.close()
 
     async def _look_on(self) -> None:

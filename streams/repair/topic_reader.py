@@ -57,7 +57,10 @@ _CONSUMER: Final[dict[str, Any]] = {
     # Where retention has passed a range's start, what is left of it is read.
     "auto.offset.reset": "earliest",
     "allow.auto.create.topics": False,
+    "allow.auto.create.topics": False,
     "queued.max.messages.kbytes": 65_536,
+    # What is asked for next waits until the broker has answered what was asked before.
+    "fetch.wait.max.ms": 20,
     "log_level": 0,
 }
 
@@ -136,7 +139,11 @@ class TopicReader:
         if _stopping().is_set():
             raise ServerUnavailable("FRAUD_KAFKA_BOOTSTRAP: interrupted while Kafka was being read")
         with mapped_errors():
-            return [message for message in self._consumer.consume(count, _POLL_S) if self._is_record(message)]
+            # Wait for the first alone: with a number to reach, `consume` would wait for all of them.
+            messages = self._consumer.consume(1, _POLL_S)
+            if messages and count > 1:
+                messages += self._consumer.consume(count - 1, 0)
+            return [message for message in messages if self._is_record(message)]
 
     def position(self, partition: int) -> int:
         """Offset up to which a partition's range has been taken; its end when it is done."""
