@@ -57,7 +57,6 @@ _CONSUMER: Final[dict[str, Any]] = {
     # Where retention has passed a range's start, what is left of it is read.
     "auto.offset.reset": "earliest",
     "allow.auto.create.topics": False,
-    "allow.auto.create.topics": False,
     "queued.max.messages.kbytes": 65_536,
     # What is asked for next waits until the broker has answered what was asked before.
     "fetch.wait.max.ms": 20,
