@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -11,6 +12,8 @@ from features.catalogue import FEATURE_NAMES
 from features.errors import HistoryError
 from scoring.dataset import Dataset, attack_positions, load_dataset
 from scoring.evaluation import evaluate, measure, threshold_at
+from scoring.learning.details import REPORT_FILE, Details
+from scoring.learning.options import TrainOptions
 from scoring.manifest import Thresholds
 from scoring.model import Model
 from scoring.report import render
@@ -103,7 +106,13 @@ def test_the_report_can_be_printed(model):
 @pytest.mark.slow
 def test_quality_of_a_model_trained_on_540000_transactions(tmp_path):
     """The targets, on a second history with enough attacks to measure: the first one's test part has about sixty."""
-    train(write_table(tmp_path / "learn", 540_000, 1_000, 1), tmp_path / "model", seed=7)
+    table = write_table(tmp_path / "learn", 540_000, 1_000, 1)
+    train(table, tmp_path / "model", seed=7, options=TrainOptions(reports=True))
+    details = msgspec.json.decode((tmp_path / "model" / REPORT_FILE).read_bytes(), type=Details)
+    assert len(details.rivals) == 3
+    assert all(details.model_line.average_precision > rival.average_precision for rival in details.rivals)
+    # On some 60 attacks of the test part a caught one more or less is no difference.
+    assert all(details.model_line.recall[0] > rival.recall[0] - 0.02 for rival in details.rivals)
     report = evaluate(Model.load(tmp_path / "model"), write_table(tmp_path / "measure", 1_080_000, 2_000, 2))
     strict, usual, *_ = report.at_rates
     assert report.average_precision >= 0.78
