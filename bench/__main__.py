@@ -72,6 +72,7 @@ def _settings() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=0, help="of a latency run and of the load step")
     parser.add_argument("--runs", type=int, default=0, help="of every part; 1 to 3")
     parser.add_argument("--documents", type=int, default=0, help="of an index run; 40,000")
+    parser.add_argument("--rules", action="store_true", help="put twenty rules and five lists in force (bench/rules)")
     parser.add_argument("--rows", type=int, default=0, help="transactions of the offline table; 5,400,000")
     settings = parser.parse_args()
     settings.quick = settings.quick or settings.write_baseline
@@ -93,9 +94,13 @@ def _measure(settings: argparse.Namespace, say: Callable[[str], None]) -> Result
     machine, reference = this_machine(), reference_us()
     results = Results(
         began=format_rfc3339(int(time.time() * 1000)), quick=settings.quick, machine=machine, reference_us=reference,
-        settings={"cards": plan.cards, "records": plan.records, "documents": plan.documents, "step_s": plan.step_s},
+        settings={
+            "cards": plan.cards, "records": plan.records, "documents": plan.documents, "step_s": plan.step_s,
+            "rules": int(settings.rules),
+        },
     )  # fmt: skip
     with Lab(say) as lab:
+        lab.rules = settings.rules
         run = Run(lab, plan, say, results)
         for name in parts_of(settings.only, quick=settings.quick):
             PARTS[name](run)

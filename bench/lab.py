@@ -30,6 +30,7 @@ from scoring.training import train
 from sinks.topics import PROCESSED, TRANSACTIONS, ensure_topics
 
 ROOT: Final = Path(__file__).resolve().parent.parent
+RULES: Final = ROOT / "bench" / "rules"
 _READY_S: Final = 60.0
 _ANSWER_S: Final = 10.0
 _POLL_S: Final = 0.05
@@ -87,13 +88,20 @@ class Running:
 
 
 class Lab:
-    """Kafka, Redis and a model; as a context, all of it ends with the block, or with this process."""
+    """Kafka, Redis and a model; as a context, all of it ends with the block, or with this process.
+
+    Attributes:
+        folder: of this run.
+        model: its folder.
+        rules: whether workers have rules.
+    """
 
     def __init__(self, progress: Callable[[str], None]) -> None:
         (ROOT / ".stack").mkdir(exist_ok=True)
         self.folder = Path(tempfile.mkdtemp(prefix="bench-", dir=ROOT / ".stack"))
         self.model = self.folder / "model"
         self._stack = Stack(self.folder / "servers", services=("kafka", "redis"))
+        self.rules = False
         self._progress = progress
         self._keeper: Keeper | None = None
         self._search: Stack | None = None
@@ -193,7 +201,8 @@ class Lab:
             accounted: tell CPU time by stage and name the threads (`bench/accounted.py`).
         """
         module = ["-P", str(ROOT / "bench" / "accounted.py")] if accounted else ["-m", "fraudstream"]
-        return self._role("score", prefix, {}, module, f"{prefix}{PROCESSED}", number)
+        rules = {"FRAUD_RULES": str(RULES)} if self.rules else {}
+        return self._role("score", prefix, rules, module, f"{prefix}{PROCESSED}", number)
 
     def index(self, prefix: str, opensearch_url: str, index_prefix: str) -> Running:
         """Start an `index` role on the topics of a prefix, with indices and a group of its own."""
