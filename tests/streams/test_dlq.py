@@ -14,7 +14,7 @@ from sinks.deadletter import dead_letter
 from streams.repair.dlq import place_of
 from streams.repair.topic_reader import reading
 from tests.streams.pipeline import Pipeline
-from tests.streams.records import Sent, cards_of, read_all, send, value_of, wait_acknowledged
+from tests.streams.records import Sent, cards_of, now_ms, read_all, send, value_of, wait_acknowledged
 
 VISA = "4111111111111111"
 KEY = "0123456789abcdef0123456789abcdef"
@@ -22,10 +22,11 @@ KEY = "0123456789abcdef0123456789abcdef"
 
 def test_records_refused_for_want_of_a_key_are_scored_after_it_is_set(make_pipeline: Callable[..., Pipeline]) -> None:
     pipeline = make_pipeline(FRAUD_PAN_KEY="")
-    good = next(cards_of(1, 4, "good"))
+    # One time for both: which of them comes to its home first is not said.
+    good, at_ms = next(cards_of(1, 4, "good")), now_ms()
     sent = [
-        Sent(value_of(card_id=VISA, transaction_id="p1"), 0, VISA.encode(), (("trace", b"x"),)),
-        Sent(value_of(card_id=VISA, transaction_id="p2"), 3),
+        Sent(value_of(card_id=VISA, transaction_id="p1", event_time=at_ms), 0, VISA.encode(), (("trace", b"x"),)),
+        Sent(value_of(card_id=VISA, transaction_id="p2", event_time=at_ms), 3),
         Sent(value_of(card_id=good, transaction_id="g1"), 1, good.encode()),
     ]
     places = send(pipeline, sent)

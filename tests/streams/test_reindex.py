@@ -9,9 +9,11 @@ import sys
 import threading
 import time
 from functools import partial
+from http import HTTPStatus
 
 import pytest
 from confluent_kafka import Producer
+from opensearchpy.exceptions import TransportError
 
 from features.outage import Outage
 from features.times import format_rfc3339
@@ -70,7 +72,13 @@ def count(client, pipeline, query="*"):
     lenient = {"ignore_unavailable": "true"}
     client.indices.refresh(index=f"{pipeline.prefix}{ALIAS}", params=lenient)
     body = {"query": {"query_string": {"query": query}}}
-    return client.count(index=f"{pipeline.prefix}{ALIAS}", body=body, params=lenient)["count"]
+    try:
+        return client.count(index=f"{pipeline.prefix}{ALIAS}", body=body, params=lenient)["count"]
+    except TransportError as exc:
+        # The very first index was made a moment ago, and none of its shards serves yet.
+        if exc.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+            return 0
+        raise
 
 
 def start_reindex(pipeline):
