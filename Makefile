@@ -59,12 +59,13 @@ screenshots: install ## pictures of every page of the console, from the demo, in
 	@$(BIN)/fraudstream demo --keep
 	@ended=0; $(BIN)/python -m tests.console.screenshots || ended=$$?; $(BIN)/fraudstream demo --stop; exit $$ended
 
-# Runs side by side, each with servers of its own: most of the time they wait for those, or for each other.
+# Runs side by side, each with servers of its own: most of the time they wait for those, or for each other. The one
+# without servers takes what they leave.
 SECOND := tests/streams/test_[r-s]*.py
 THIRD := tests/faults tests/console tests/streams/test_observability.py tests/streams/test_degraded.py
 test: install ## all tests, on real servers
 	@mkdir -p .test; \
-	$(BIN)/python -m pytest -m "not server" --durations=20 > .test/without-servers.log 2>&1 & without=$$!; \
+	nice -n 5 $(BIN)/python -m pytest -m "not server" --durations=20 > .test/without-servers.log 2>&1 & without=$$!; \
 	$(BIN)/python -m pytest -m server --durations=20 $(SECOND) > .test/second.log 2>&1 & second=$$!; \
 	$(BIN)/python -m pytest -m server --durations=20 $(THIRD) > .test/third.log 2>&1 & third=$$!; \
 	failed=0; $(BIN)/python -m pytest -m server --durations=20 \

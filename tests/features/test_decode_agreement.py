@@ -103,14 +103,14 @@ def check(record):
     assert not isinstance(exact, str) or exact in REASONS
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=800, deadline=None)
 @given(documents())
 @example(b'{"transaction_id":"t","card_id":"c","amount":1,"currency":"EUR","event_time":0,"x":"\xff"}')
 def test_documents(record):
     check(record)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(damaged())
 def test_damaged_documents(record):
     check(record)
