@@ -26,7 +26,6 @@ NO_RULES: Final = "none"
 
 _AMOUNT: Final = FEATURE_NAMES.index("amount")
 _HASH_BYTES: Final = 8
-_NO_SHADOWS: Final[Mapping[int, Shadow]] = {}
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -130,7 +129,8 @@ def judge(policy: Policy, batch: Batch, members: Mapping[str, Entries], lap: Cal
         lap: told "model" and "rules" when they have spoken.
     """
     said = _says(policy, policy.model, batch)
-    canary, shadows = None, dict(_NO_SHADOWS)
+    canary: NDArray[np.bool_] | None = None
+    shadows: dict[int, Shadow] = {}
     if policy.challenger is not None:
         said, canary, shadows = _beside(policy, policy.challenger, batch, said)
     lap("model")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +18,7 @@ from features.hidden import hide
 from scoring.stamp import Watched, stamp
 from streams.alert.courier import Sender
 from streams.alert.plan import Plan
+from streams.looking import Looking
 from streams.watch.metrics import AlertMetrics
 
 log = structlog.get_logger(__name__)
@@ -46,40 +46,34 @@ class RoutesWatch:
         self, file: Path, load: Load, now_ms: Callable[[], int], metrics: AlertMetrics, look_s: float = LOOK_S
     ) -> None:
         self._file, self._load, self._now_ms = file, load, now_ms
-        self._metrics, self._look_s = metrics, look_s
+        self._metrics = metrics
         self._watched = Watched(stamp([file]))
-        self._hurried = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._adopt: Adopt | None = None
+        self._looking = Looking(self._look, look_s)
 
     def start(self, adopt: Adopt) -> None:
         """Look from now on."""
-        self._task = asyncio.create_task(self._look_on(adopt), name="alert-routes")
+        self._adopt = adopt
+        self._looking.start("alert-routes")
 
     def hurry(self) -> None:
         """Look now, and load the file anew."""
         self._watched.wanted = True
-        self._hurried.set()
+        self._looking.hurry()
 
     def check(self) -> None:
         """Raise what ended the looking, if anything did."""
-        if self._task is not None and self._task.done():
-            self._task.result()
+        self._looking.check()
 
     async def stop(self) -> None:
         """Look no more."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await self._looking.stop()
 
-    async def _look_on(self, adopt: Adopt) -> None:
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._hurried.wait(), self._look_s)
-            self._hurried.clear()
-            seen = await asyncio.to_thread(stamp, [self._file])
-            if self._watched.is_due(seen, self._now_ms()):
-                await self._take(seen, adopt)
+    async def _look(self) -> None:
+        assert self._adopt is not None, "start comes first"
+        seen = await asyncio.to_thread(stamp, [self._file])
+        if self._watched.is_due(seen, self._now_ms()):
+            await self._take(seen, self._adopt)
 
     async def _take(self, seen: str, adopt: Adopt) -> None:
         try:

@@ -19,6 +19,7 @@ from scoring.policy import Policy
 from scoring.stamp import Watched
 from streams.decisions import Decisions
 from streams.lists import ListBook
+from streams.looking import Looking
 from streams.policy.board import Board, Standing
 from streams.policy.files import Part, PolicyFiles
 from streams.watch.policy_metrics import PolicyMetrics
@@ -55,13 +56,12 @@ class Reloader:
         look_s: float = LOOK_S,
     ) -> None:
         self._files, self._decisions, self._book, self._board = files, decisions, book, board
-        self._worker, self._now_ms, self._metrics, self._look_s = worker, now_ms, metrics, look_s
+        self._worker, self._now_ms, self._metrics = worker, now_ms, metrics
         self._watched: dict[Part, Watched] = {}
-        self._hurried = asyncio.Event()
+        self._looking = Looking(self._look, look_s)
         self._requested = self._answered = 0
-        self._redis_away = self._stopping = False
+        self._redis_away = False
         self._partitions: tuple[int, ...] = ()
-        self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Read the lists, and look from now on.
@@ -73,7 +73,7 @@ class Reloader:
         self._watched = {part: Watched(stamp) for part, stamp in stamps.items()}
         self._metrics.in_force(self._decisions.policy)
         await self._talk(first=True)
-        self._task = asyncio.get_running_loop().create_task(self._look_on())
+        self._looking.start("policy")
 
     def assigned(self, partitions: Iterable[int]) -> None:
         """The worker owns these partitions."""
@@ -83,33 +83,18 @@ class Reloader:
         """Look now, and load everything anew."""
         for watched in self._watched.values():
             watched.wanted = True
-        self._hurried.set()
+        self._looking.hurry()
 
     def check(self) -> None:
         """Raise what ended the looking, if anything did."""
-        if self._task is not None and self._task.done():
-            self._task.result()
+        self._looking.check()
 
     async def stop(self) -> None:
         """Look no more."""
-        if self._task is None:
-            await self._board.close()
-            return
-        # Not cancelled: what is being loaded in a thread would go on without us.
-        self._stopping = True
-        self._hurried.set()
-        await self._task
+        await self._looking.stop()
         with suppress(ServerUnavailable):
             await self._board.leave(self._partitions)
         await self._board.close()
-
-    async def _look_on(self) -> None:
-        while not self._stopping:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._hurried.wait(), self._look_s)
-            self._hurried.clear()
-            if not self._stopping:
-                await self._look()
 
     async def _look(self) -> None:
         stamps = await asyncio.to_thread(self._files.stamps, self._decisions.policy)
