@@ -101,12 +101,17 @@ class Outbox:
         return True
 
     async def _sweep(self) -> None:
+        unread = False
         while True:
             await asyncio.sleep(_SWEEP_S)
             try:
                 left = await self._notes.outbox()
-            except FraudstreamError:
-                continue  # Redis is away: said by whoever needs it
+            except FraudstreamError as exc:
+                if not unread:
+                    log.warning("outbox_not_read", problem=str(exc))
+                unread = True
+                continue
+            unread = False
             self.waiting = len(left)
             for entry_id, entry in sorted(left.items(), key=lambda item: item[1].at_ms):
                 if self._now_ms() - entry.at_ms > _OTHERS_MS:

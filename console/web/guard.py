@@ -165,7 +165,7 @@ async def _check_origin(request: Request, csrf: str) -> None:
         field = (await request.form()).get("csrf", "")
         given = field if isinstance(field, str) else ""
     if not same_site(request) or not secrets.compare_digest(given.encode(), csrf.encode()):
-        raise Denied(403, "This request did not come from a page of this session. Load the page again.")
+        raise Denied(403, "This request did not come from a page of this login. Load the page again.")
 
 
 def _is_proxy(request: Request) -> bool:
