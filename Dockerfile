@@ -4,6 +4,9 @@ FROM python:3.11.14-slim-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
 
+# The native pieces are compiled; the image that runs has no compiler.
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
+
 # Every package of the lock as a wheel, its hash checked; what the program does not need stays in this stage.
 COPY requirements.lock .
 RUN pip wheel --no-deps --require-hashes --wheel-dir wheels --requirement requirements.lock

@@ -19,10 +19,8 @@ from features.partition import home_partition
 from features.settle import settled
 from features.store import Snapshot
 from scoring.model import Model
-from scoring.outcome import encode_outcome, outcome_headers
 from scoring.policy import Policy
 from scoring.reasons import explain
-from sinks.publisher import Record
 from streams.columns import Roster, batch_columns
 from streams.decisions import Decisions, Limits
 from streams.intake import Incoming, Intake
@@ -78,7 +76,7 @@ class _Stages:
         for transaction in transactions:
             home_partition(transaction.home_id, PARTITIONS)
         lap("home")
-        incoming = [Incoming(t, 0, offset + i, self._now_ms) for i, t in enumerate(transactions)]
+        incoming = [Incoming(t, 0, offset + i, t.event_ms) for i, t in enumerate(transactions)]
         roster = Roster(incoming, {0: offset + len(records) - 1})
         lap("roster")
         snapshots = {0: Snapshot(offset - 1, [self._stored[card] for card in roster.cards[0]])}
@@ -91,17 +89,16 @@ class _Stages:
         lap("settle")
         applied = apply_batch(histories, columns, retention_ms=TTL_MS, clock_skew_ms=_SKEW_MS)
         lap("apply+windows")
-        outcomes = self._decisions.outcomes(incoming, applied, self._now_ms)
+        answers = self._decisions.answers(incoming, applied, self._now_ms)
         lap("decide")
         packed_histories(
             applied, histories, changed_cards(applied, histories),
             last_offset=roster.last_offsets(),
         )  # fmt: skip
         lap("pack")
-        for o in outcomes:
-            Record("processed", o.card_id.encode(), encode_outcome(o), outcome_headers(o), o.fraud.source.partition)
+        answers.records("processed")
         lap("encode")
-        self._metrics.batch({}, outcomes, Intake(incoming, {}, 0, []))
+        self._metrics.batch({}, answers.tally(), Intake(incoming, {}, 0, []))
         lap("metrics")
         exponents = np.array([t.exponent for t in transactions], np.int64)
         lap(None)

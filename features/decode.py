@@ -15,6 +15,7 @@ from features import pan
 from features.decode_exact import decode_exact
 from features.errors import DecodeError
 from features.money import EXPONENTS, minor_units
+from features.native import native_decode
 from features.times import MAX_EVENT_MS, parse_rfc3339
 from features.transaction import AUTHORIZATION, REVERSAL, Transaction
 from features.wire import MAX_BYTES, MAX_DEPTH, OPTIONAL, WireTransaction, fit_id
@@ -47,7 +48,7 @@ class Decoder:
         >>> Decoder(None).decode(value).amount_minor
         1250
         """
-        transaction = decode_plain(value) if value is not None and len(value) <= MAX_BYTES else None
+        transaction = _quick(value) if value is not None and len(value) <= MAX_BYTES else None
         if transaction is None:
             return self._protect(decode_exact(value))
         # Most ids tell by their look that they hold no card number.
@@ -92,6 +93,15 @@ def _masked(transaction: Transaction, own: str | None, key: bytes | None) -> dic
         if pan.may_hold_others(text):
             masked[name] = pan.mask_others(text, key)
     return masked
+
+
+def _quick(value: bytes) -> Transaction | None:
+    """The transaction of a record that is right in every field, by the quickest way that knows it."""
+    if native_decode is not None:
+        transaction = native_decode.plain(value, EXPONENTS, Transaction, AUTHORIZATION)
+        if transaction is not None:
+            return transaction
+    return decode_plain(value)
 
 
 def decode_plain(value: bytes) -> Transaction | None:

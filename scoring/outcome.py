@@ -94,8 +94,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 _ENCODER: Final = msgspec.json.Encoder()
-_VERDICT_HEADERS: Final = {verdict: ("outcome", verdict.encode()) for verdict in get_args(Verdict)}
-_SCORE_HEADERS: Final = [("score", str(score).encode()) for score in range(TOP_SCORE + 1)]
+VERDICT_HEADERS: Final = {verdict: ("outcome", verdict.encode()) for verdict in get_args(Verdict)}
+SCORE_HEADERS: Final = [("score", str(score).encode()) for score in range(TOP_SCORE + 1)]
 
 
 def amount_text(amount_minor: int, exponent: int) -> str:
@@ -155,8 +155,8 @@ def outcome_headers(outcome: Outcome) -> list[tuple[str, str | bytes | None]]:
     fraud = outcome.fraud
     named = ("transaction_id", outcome.transaction_id.encode())
     if fraud.score is UNSET:
-        return [_VERDICT_HEADERS[fraud.outcome], named]
-    return [_VERDICT_HEADERS[fraud.outcome], named, _SCORE_HEADERS[fraud.score]]
+        return [VERDICT_HEADERS[fraud.outcome], named]
+    return [VERDICT_HEADERS[fraud.outcome], named, SCORE_HEADERS[fraud.score]]
 
 
 def outcome_schema() -> dict[str, Any]:

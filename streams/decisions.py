@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import starmap
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -11,20 +10,20 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 
 from features.apply import Applied
-from features.catalogue import FEATURE_SET, FEATURES, feature_matrix
+from features.catalogue import FEATURE_SET, feature_matrix
 from features.history import Int64
-from features.times import format_column, format_rfc3339
-from scoring.model import Matrix, Model
-from scoring.outcome import FeatureRow, Fraud, Outcome, Source, outcome_of
+from features.times import format_rfc3339
+from scoring.model import Model
+from scoring.outcome import Fraud, Outcome, Source, outcome_of
 from scoring.policy import Batch, Judged, Policy, judge, unnoted
 from scoring.reasons import Reason, explain
 from scoring.rules.lists import Entries
+from streams.answers import Answers
+from streams.decided import At, Decided
 from streams.intake import Incoming
 
 STAGES: Final = ("features", "model", "rules", "reasons")
 """What comes between the windows and the outcomes."""
-_WHOLE: Final = tuple(f.dtype == "int64" for f in FEATURES)
-_NO_REASONS: Final[list[Reason]] = []
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -55,10 +54,14 @@ class Decisions:
         self.members: Mapping[str, Entries] = {}
         self._limits, self._source, self._lap = limits, source, lap
 
-    def outcomes(
+    def outcomes(self, incoming: Sequence[Incoming], applied: Applied, now_ms: int) -> list[Outcome]:
+        """The outcome of every record of a batch, in its order; arguments as of `answers`."""
+        return self.answers(incoming, applied, now_ms).outcomes()
+
+    def answers(
         self, incoming: Sequence[Incoming], applied: Applied, now_ms: int, degraded: str | UnsetType = UNSET
-    ) -> list[Outcome]:
-        """The outcome of every record of a batch, in its order.
+    ) -> Answers:
+        """Decide a batch.
 
         Args:
             incoming: the records.
@@ -66,66 +69,43 @@ class Decisions:
             now_ms: the clock, epoch milliseconds.
             degraded: why the outcomes are not what they should be, where they are not.
         """
-        at = _At(now_ms, format_rfc3339(now_ms), degraded, self.policy, self.members)
-        authorized: list[int] = np.flatnonzero(applied.position >= 0).tolist()
-        if len(authorized) == len(incoming):
-            return self._authorizations(incoming, applied, authorized, at)
-        answers = iter(self._authorizations([incoming[i] for i in authorized], applied, authorized, at))
-        return [
-            self._reversal(item, applied, record, at) if is_reversal else next(answers)
-            for record, (item, is_reversal) in enumerate(zip(incoming, (applied.position < 0).tolist(), strict=True))
-        ]
-
-    def _authorizations(
-        self, items: Sequence[Incoming], applied: Applied, records: list[int], at: _At
-    ) -> list[Outcome]:
-        """Outcomes of the authorizations, which are these records of the batch."""
-        if not records:
+        policy = self.policy
+        challenger = "" if policy.challenger is None else policy.challenger.version
+        at = At(
+            now_ms, format_rfc3339(now_ms), degraded, policy.model.version, challenger, policy.ruleset, self._source
+        )  # fmt: skip
+        is_reversal: list[bool] = (applied.position < 0).tolist()
+        others = {
+            place: self._reversal(incoming[place], applied, place, at)
+            for place, reverses in enumerate(is_reversal)
+            if reverses
+        }
+        authorizations = [item for place, item in enumerate(incoming) if place not in others] if others else incoming
+        if not authorizations:
             for stage in STAGES:
                 self._lap(stage)
-            return []
+            return Answers(None, others)
+        return Answers(self._decided(authorizations, applied, policy, at), others)
+
+    def _decided(self, items: Sequence[Incoming], applied: Applied, policy: Policy, at: At) -> Decided:
+        """What is decided about the authorizations of a batch."""
         windows = applied.aggregates
         x = feature_matrix(windows, np.array([i.transaction.exponent for i in items], np.int64))
         standing = _standing(applied, items, self._limits.grace_ms)
         batch = Batch([i.transaction for i in items], x, windows.amount_minor, standing.event_ms)
         self._lap("features")
-        judged = judge(at.policy, batch, at.members, self._lap)
-        reasons = _reasons(batch, judged, at.policy)
+        judged = judge(policy, batch, self.members, self._lap)
+        reasons = _reasons(batch, judged, policy)
         self._lap("reasons")
-        unusual = _with_policy(standing.flags, judged, at.policy)
-        model, ruleset = at.policy.model.version, at.policy.ruleset
-        source, latest_ms = self._source, at.now_ms
-        answers = []
-        said = judged.said
-        scored = zip(
-            _feature_rows(x), said.probability.tolist(), said.score.tolist(), judged.outcomes, judged.rule_ids(),
-            strict=True,
+        for row, shadow in judged.shadows.items():
+            standing.flags.setdefault(row, {})["shadow"] = shadow
+        canary = np.zeros(len(items), np.bool_) if judged.canary is None else judged.canary
+        return Decided(
+            items, x, judged.said, judged.outcomes, judged.rule_ids(), windows.amount_minor, standing.event_ms, reasons,
+            standing.flags, canary, at,
         )  # fmt: skip
-        shown = zip(windows.amount_minor.tolist(), format_column(standing.event_ms), strict=True)
-        for row, (item, decided, stands) in enumerate(zip(items, scored, shown, strict=True)):
-            values, chance, score, verdict, rule = decided
-            amount_minor, event_time = stands
-            fraud = Fraud(
-                score=score,
-                probability=chance,
-                outcome=verdict,
-                rule=rule,
-                reasons=reasons.get(row, _NO_REASONS),
-                features=values,
-                model=model,
-                ruleset=ruleset,
-                feature_set=FEATURE_SET,
-                scored_at=at.text,
-                latency_ms=latest_ms - item.broker_ms,
-                source=Source(source, item.partition, item.offset),
-                degraded=at.degraded,
-            )
-            if (more := unusual.get(row)) is not None:
-                fraud = msgspec.structs.replace(fraud, **more)
-            answers.append(outcome_of(item.transaction, fraud, amount_minor=amount_minor, event_time=event_time))
-        return answers
 
-    def _reversal(self, item: Incoming, applied: Applied, record: int, at: _At) -> Outcome:
+    def _reversal(self, item: Incoming, applied: Applied, record: int, at: At) -> Outcome:
         transaction = item.transaction
         ahead_ms = transaction.event_ms - item.broker_ms
         fraud = Fraud(
@@ -134,27 +114,17 @@ class Decisions:
             reversal=applied.reversal[record],  # type: ignore[arg-type]  # one of the three words of features/apply.py
             clock_skew_ms=ahead_ms if ahead_ms > self._limits.clock_skew_ms else UNSET,
             beyond_grace=bool(applied.folded[record]) or UNSET,
-            model=at.policy.model.version,
-            ruleset=at.policy.ruleset,
+            model=at.model,
+            ruleset=at.ruleset,
             feature_set=FEATURE_SET,
             scored_at=at.text,
             latency_ms=at.now_ms - item.broker_ms,
             degraded=at.degraded,
-            source=Source(self._source, item.partition, item.offset),
+            source=Source(at.source, item.partition, item.offset),
             dropped_fields=transaction.dropped_fields or UNSET,
         )
         event_time = format_rfc3339(transaction.event_ms)
         return outcome_of(transaction, fraud, amount_minor=transaction.amount_minor, event_time=event_time)
-
-
-class _At(msgspec.Struct, frozen=True):
-    """When a batch is scored, what is wrong with it, and what decides it."""
-
-    now_ms: int
-    text: str
-    degraded: str | UnsetType
-    policy: Policy
-    members: Mapping[str, Entries]
 
 
 class _Standing(msgspec.Struct, frozen=True):
@@ -198,16 +168,6 @@ def _standing(applied: Applied, items: Sequence[Incoming], grace_ms: int) -> _St
     return _Standing(event_ms, flags)
 
 
-def _with_policy(flags: dict[int, dict[str, Any]], judged: Judged, policy: Policy) -> dict[int, dict[str, Any]]:
-    """What is unusual about each record, and what a challenger and shadow rules have to do with it."""
-    for row, shadow in judged.shadows.items():
-        flags.setdefault(row, {})["shadow"] = shadow
-    if judged.canary is not None and policy.challenger is not None:
-        for row in np.flatnonzero(judged.canary).tolist():
-            flags.setdefault(row, {})["model"] = policy.challenger.version
-    return flags
-
-
 def _reasons(batch: Batch, judged: Judged, policy: Policy) -> dict[int, list[Reason]]:
     """Reasons of the flagged rows: exact TreeSHAP costs a hundred times a prediction, so only they pay."""
     rows = [row for row, verdict in enumerate(judged.outcomes) if verdict != "approve"]
@@ -226,9 +186,3 @@ def _explained(model: Model, rows: list[int], batch: Batch, judged: Judged) -> d
     transactions = [batch.transactions[row] for row in rows]
     reasons = explain(model.contributions(x), x, [judged.told(row) for row in rows], transactions)
     return dict(zip(rows, reasons, strict=True))
-
-
-def _feature_rows(x: Matrix) -> Iterator[Any]:
-    """Every row as a `FeatureRow`."""
-    columns = [map(int, column) if whole else column for whole, column in zip(_WHOLE, x.T.tolist(), strict=True)]
-    return starmap(FeatureRow, zip(*columns, strict=True))

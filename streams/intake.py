@@ -73,7 +73,7 @@ class Reader:
                 except DecodeError as exc:
                     intake.dead[exc.reason] = intake.dead.get(exc.reason, 0) + 1
                     intake.records.append(self.dead(message, chunk.partition, exc))
-        homes = home_partitions([transaction.home_id for _, _, transaction in decoded], self._partitions).tolist()
+        homes = home_partitions([transaction.home_id for _, _, transaction in decoded], self._partitions)
         for (message, partition, transaction), home in zip(decoded, homes, strict=True):
             if home == partition:
                 incoming = Incoming(transaction, home, offset_of(message), _broker_ms(message, transaction))

@@ -18,6 +18,7 @@ import structlog
 from features.decode import Decoder
 from features.errors import DecodeError, FraudstreamError
 from sinks.publisher import Publisher
+from streams.answers import Answers
 from streams.intake import Incoming, Intake, Reader, offset_of
 from streams.policy.files import SAMPLE
 from streams.policy.reload import Reloader
@@ -123,8 +124,8 @@ class ScoreHandler:
         began_s = self._monotonic_s()
         await self._publisher.publish(intake.records + scored.records)
         taken_s["publish"] = self._monotonic_s() - began_s
-        self._metrics.batch(taken_s, scored.outcomes, intake)
-        log_batch(log, taken_s, chunks, outcomes=len(scored.outcomes), dead=intake.dead, rerouted=intake.rerouted)
+        self._metrics.batch(taken_s, scored.answers.tally(), intake)
+        log_batch(log, taken_s, chunks, outcomes=len(scored.answers), dead=intake.dead, rerouted=intake.rerouted)
 
     async def _condemn(self, chunk: Chunk, problem: Exception) -> None:
         """Dead-letter the one record of a chunk, if it is the record's fault."""
@@ -136,7 +137,7 @@ class ScoreHandler:
         letter = self._reader.dead(message, chunk.partition, error)
         await self._publisher.publish([letter])
         await self._scorer.pass_over(chunk.partition, offset)
-        self._metrics.batch({}, [], Intake([], {"poison": 1}, 0, [letter]))
+        self._metrics.batch({}, Answers(None, {}).tally(), Intake([], {"poison": 1}, 0, [letter]))
 
 
 def _places(problem: BaseException) -> list[str]:

@@ -18,8 +18,8 @@ import structlog
 from features.apply import Applied
 from features.errors import StoreAway, StoreCorrupt, StoreError, StoreLost
 from features.store import OnlineStore
-from scoring.outcome import Outcome, encode_outcome, outcome_headers
 from sinks.publisher import Record
+from streams.answers import Answers
 from streams.cards import CardState, Pending
 from streams.decisions import Decisions
 from streams.intake import Incoming, offset_of
@@ -35,7 +35,7 @@ STORE_AWAY: Final = "store_away"
 class Scored(msgspec.Struct, frozen=True):
     """Outcomes of a batch and the records that carry them."""
 
-    outcomes: list[Outcome]
+    answers: Answers
     records: list[Record]
 
 
@@ -103,7 +103,7 @@ class Scorer:
             self._detach(exc)
             await turn()
             applied = self._cards.alone(incoming)
-            return self._answered(self._decisions.outcomes(incoming, applied, self._now_ms(), STORE_AWAY))
+            return self._written(self._decisions.answers(incoming, applied, self._now_ms(), STORE_AWAY))
 
     async def pass_over(self, partition: int, offset: int) -> None:
         """Move on behind a record that is not scored."""
@@ -116,16 +116,11 @@ class Scorer:
 
     def prove(self, sample: Incoming) -> None:
         """Score a sample without Redis; what this raises is wrong with every record."""
-        self._answered(self._decisions.outcomes([sample], self._cards.alone([sample]), self._now_ms()))
+        self._written(self._decisions.answers([sample], self._cards.alone([sample]), self._now_ms()))
 
     def flagged(self, scored: Scored, degraded: str) -> Scored:
         """The same outcomes, saying that something was wrong; one that says so already stays."""
-        replace = msgspec.structs.replace
-        outcomes = [
-            o if o.fraud.degraded is not msgspec.UNSET else replace(o, fraud=replace(o.fraud, degraded=degraded))
-            for o in scored.outcomes
-        ]
-        return self._answered(outcomes)
+        return self._written(scored.answers.degraded(degraded))
 
     async def stop(self) -> None:
         """Close connections."""
@@ -139,8 +134,7 @@ class Scorer:
         while True:
             try:
                 applied, pending = await self._cards.apply(incoming, last)
-                outcomes = self._decisions.outcomes(incoming, applied, self._now_ms())
-                scored = self._answered(outcomes)
+                scored = self._written(self._decisions.answers(incoming, applied, self._now_ms()))
                 stages.lap("encode")
                 await turn()
                 stages.lap("turn")
@@ -192,14 +186,5 @@ class Scorer:
             log.warning("scoring_without_history", problem=str(problem), variable="FRAUD_REDIS_URL")
             self._waiting = asyncio.get_running_loop().create_task(self._store.wait_until_back())
 
-    def _answered(self, outcomes: list[Outcome]) -> Scored:
-        return Scored(outcomes, [self._record(outcome) for outcome in outcomes])
-
-    def _record(self, outcome: Outcome) -> Record:
-        return Record(
-            self._sink,
-            outcome.card_id.encode(),
-            encode_outcome(outcome),
-            outcome_headers(outcome),
-            outcome.fraud.source.partition,
-        )
+    def _written(self, answers: Answers) -> Scored:
+        return Scored(answers, answers.records(self._sink))

@@ -6,18 +6,16 @@ counted per event is added up first and told once a batch.
 
 from __future__ import annotations
 
-from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, get_args
 
 import numpy as np
-from msgspec import UNSET
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from features.tiles import Tiles
-from scoring.outcome import Outcome
 from sinks.deadletter import Reason
+from streams.answers import Tally
 from streams.intake import Intake
 from streams.watch.histogram import LATENCY_S, SIZES, Float64, Histogram
 from streams.watch.stages import INDEX_STAGES, SCORE_STAGES, Stages
@@ -81,11 +79,16 @@ class ScoreMetrics:
         self._reversals = _labelled("fraud_reversals", "reversals answered", "kind", _REVERSALS, registry)
         self._degraded = _labelled("fraud_degraded", "outcomes flagged as degraded", "reason", DEGRADED, registry)
         self._rerouted = Counter("fraud_rerouted", "records published again to their home", registry=registry)
-        self._duplicates = Counter("fraud_duplicates", "copies answered again", registry=registry)
-        self._conflicts = Counter("fraud_conflicts", "copies that say otherwise than the first", registry=registry)
-        self._late = Counter("fraud_late", "authorizations behind their card's newest", registry=registry)
-        self._beyond = Counter("fraud_beyond_grace", "outcomes beyond what is kept exactly", registry=registry)
-        self._skewed = Counter("fraud_clock_skew", "events timed after their record", registry=registry)
+        self._unusual = {
+            field: Counter(f"fraud_{name}", documentation, registry=registry)
+            for field, name, documentation in (
+                ("duplicate", "duplicates", "copies answered again"),
+                ("conflict", "conflicts", "copies that say otherwise than the first"),
+                ("late_by_ms", "late", "authorizations behind their card's newest"),
+                ("beyond_grace", "beyond_grace", "outcomes beyond what is kept exactly"),
+                ("clock_skew_ms", "clock_skew", "events timed after their record"),
+            )
+        }
         self.repairs = Counter("fraud_store_repairs", "times Redis had lost its state", registry=registry)
         self._rebuilt = Counter("fraud_rebuild_records", "records applied again from the topic", registry=registry)
         self._hot_cards = Counter("fraud_hot_cards", "cards with tiles, in each batch", registry=registry)
@@ -110,32 +113,21 @@ class ScoreMetrics:
         finally:
             del self._rebuilding[partition]
 
-    def batch(self, taken_s: Mapping[str, float], outcomes: Sequence[Outcome], intake: Intake) -> None:
+    def batch(self, taken_s: Mapping[str, float], tally: Tally, intake: Intake) -> None:
         """Count a published batch, and its stages."""
         self.stages.done(taken_s)
-        duplicates = conflicts = late = beyond = skewed = 0
-        decisions = [outcome.fraud for outcome in outcomes]
-        verdicts = Counts(fraud.outcome for fraud in decisions)
-        latencies_s = np.maximum([fraud.latency_ms for fraud in decisions], 0) / 1000
-        for fraud in decisions:
-            duplicates += fraud.duplicate is not UNSET
-            conflicts += fraud.conflict is not UNSET
-            late += fraud.late_by_ms is not UNSET
-            beyond += fraud.beyond_grace is not UNSET
-            skewed += fraud.clock_skew_ms is not UNSET
-            if fraud.reversal is not UNSET:
-                self._reversals[fraud.reversal].inc()
-            if fraud.degraded is not UNSET:
-                self._degraded.get(fraud.degraded, self._degraded[OTHER]).inc()
-        self._latency.observe_all(latencies_s)
-        for verdict, count in verdicts.items():
-            self._outcomes[verdict].inc(count)
-        for counter, count in (
-            (self._duplicates, duplicates), (self._conflicts, conflicts), (self._late, late),
-            (self._beyond, beyond), (self._skewed, skewed), (self._rerouted, intake.rerouted),
-        ):  # fmt: skip
-            if count:
+        for field, counter in self._unusual.items():
+            if count := tally.unusual.get(field):
                 counter.inc(count)
+        for kind, count in tally.reversals.items():
+            self._reversals[kind].inc(count)
+        for reason, count in tally.degraded.items():
+            self._degraded.get(reason, self._degraded[OTHER]).inc(count)
+        self._latency.observe_all(np.maximum(tally.latency_ms, 0) / 1000)
+        for verdict, count in tally.verdicts.items():
+            self._outcomes[verdict].inc(count)
+        if intake.rerouted:
+            self._rerouted.inc(intake.rerouted)
         for reason, count in intake.dead.items():
             self._dead[reason].inc(count)
 

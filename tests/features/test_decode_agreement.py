@@ -1,13 +1,17 @@
-"""The fast way and the exact way agree on every record, whatever it holds."""
+"""The three ways of decoding agree on every record, whatever it holds."""
 
 import json
 
+import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from features.decode import Decoder, decode_plain
 from features.decode_exact import decode_exact
 from features.errors import DecodeError
+from features.money import EXPONENTS
+from features.native import native_decode
+from features.transaction import AUTHORIZATION, Transaction
 
 REASONS = {"empty", "not_json", "not_object", "missing_field", "bad_type", "bad_id", "bad_amount", "bad_currency"}
 REASONS |= {"bad_time", "bad_field", "pan_without_key", "too_large"}
@@ -97,9 +101,15 @@ def outcome(function, record):
         return error.reason if error.reason in REASONS else f"{error.reason} is no reason of the contract"
 
 
+def native(record):
+    """What the native way makes of a record; None where it was not built."""
+    return None if native_decode is None else native_decode.plain(record, EXPONENTS, Transaction, AUTHORIZATION)
+
+
 def check(record):
-    fast, exact = decode_plain(record), outcome(decode_exact, record)
+    quickest, fast, exact = native(record), decode_plain(record), outcome(decode_exact, record)
     assert fast is None or fast == exact
+    assert quickest is None or quickest == exact
     assert not isinstance(exact, str) or exact in REASONS
 
 
@@ -139,3 +149,66 @@ def test_most_good_records_take_the_fast_way(fields):
     expected = outcome(decode_exact, record)
     if not isinstance(expected, str) and not expected.dropped_fields:
         assert decode_plain(record) == expected
+
+
+texts = st.text(st.characters(min_codepoint=32, max_codepoint=126, exclude_characters='"\\'), min_size=1, max_size=130)
+moments = st.datetimes().map(lambda moment: moment.isoformat(timespec="milliseconds") + "Z") | st.sampled_from(
+    ["2024-02-28T23:59:59Z", "2024-02-29T00:00:00.000Z", "2023-02-29T00:00:00Z", "1970-01-01T00:00:00Z",
+     "1969-12-31T23:59:59.999Z", "9999-12-28T23:59:59.999Z", "2024-13-01T00:00:00Z", "2024-01-01T24:00:00Z",
+     "2024-12-31T23:59:60Z", "2024-00-10T00:00:00Z", "2024-01-00T00:00:00Z", "2024-01-01t00:00:00Z",
+     "0000-01-01T00:00:00Z"]
+)  # fmt: skip
+plain_values = {
+    "transaction_id": texts.map(json.dumps),
+    "card_id": texts.map(json.dumps),
+    "amount": number | number.map(json.dumps) | st.decimals(0, 10**14, places=2).flatmap(
+        lambda n: st.sampled_from([f"{n}", f'"{n}"', f'"0{n}"', f"0{n}"])
+    ),
+    "currency": st.sampled_from(['"EUR"', '"JPY"', '"KWD"', '"CLF"', '"XAU"', '"eur"']),
+    "event_time": moments.map(json.dumps) | st.integers(-1, 10**16).map(str),
+}  # fmt: skip
+
+
+@settings(max_examples=800, deadline=None)
+@given(
+    st.fixed_dictionaries(plain_values, optional=dict.fromkeys([*NAMES[5:], "other"], texts.map(json.dumps) | value)),
+    st.sampled_from(["", " ", "\n\t"]),
+    st.binary(max_size=2),
+    st.integers(0, 400),
+)
+def test_plain_documents_and_those_with_a_flaw(fields, gap, flaw, place):
+    record = ("{" + f"{gap},{gap}".join(f'"{n}"{gap}:{gap}{v}' for n, v in fields.items()) + "}" + gap).encode(
+        errors="surrogatepass"
+    )
+    check(record)
+    check(record[:place] + flaw + record[place + len(flaw) :])
+    check(record[:place])
+
+
+@pytest.mark.skipif(native_decode is None, reason="the native piece was not built here")
+def test_what_producers_write_takes_the_native_way():
+    fields = {
+        "transaction_id": "t",
+        "card_id": "c",
+        "amount": "12.50",
+        "currency": "EUR",
+        "event_time": 1_700_000_000_000,
+    }
+    optional = dict.fromkeys(NAMES[5:12], "x") | {"type": "authorization", "unknown": None, "more": -1.5e3}
+    for document in (
+        fields,
+        fields | {"amount": 12.5},
+        fields | {"event_time": "2024-02-28T10:00:00.123Z"},
+        fields | optional,
+    ):
+        record = json.dumps(document).encode()
+        assert native(record) == decode_exact(record)
+
+
+@pytest.mark.skipif(native_decode is None, reason="the native piece was not built here")
+@pytest.mark.parametrize("arguments", [(), (b"",), ("", {}, Transaction, ""), (b"", [], Transaction, "")])
+def test_the_native_way_refuses_what_is_no_record(arguments):
+    with pytest.raises(TypeError):
+        native_decode.plain(*arguments)
+    with pytest.raises(TypeError):
+        native_decode.murmur2("text")

@@ -1,11 +1,10 @@
 """The home partition is the one of Kafka's Java clients."""
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.partition import home_partition, home_partitions, murmur2
+from features.partition import home_partition, home_partitions, murmur2, murmur2_python
 
 
 @pytest.mark.parametrize(
@@ -21,7 +20,7 @@ from features.partition import home_partition, home_partitions, murmur2
     ],
 )
 def test_murmur2_of_kafka(data, signed):
-    assert murmur2(data) == signed % 2**32
+    assert murmur2(data) == murmur2_python(data) == signed % 2**32
 
 
 def test_an_empty_id_has_a_home():
@@ -35,7 +34,7 @@ def test_home_is_a_partition(home_id, partitions):
 
 @given(st.binary(max_size=64))
 def test_agrees_with_the_textbook_form(data):
-    assert murmur2(data) == textbook_murmur2(data)
+    assert murmur2(data) == murmur2_python(data) == textbook_murmur2(data)
 
 
 def textbook_murmur2(data):
@@ -63,7 +62,6 @@ def textbook_murmur2(data):
 
 
 ids = st.one_of(
-    st.binary(max_size=16),
     st.binary(max_size=70),
     st.text(max_size=128).map(str.encode),
     st.binary(min_size=500, max_size=512),
@@ -71,15 +69,6 @@ ids = st.one_of(
 )
 
 
-@given(st.lists(ids, max_size=8), st.integers(0, 60), st.integers(1, 10_000))
-def test_many_ids_have_the_homes_of_each(some, times, partitions):
-    home_ids = [*some * max(times // max(len(some), 1), 1), *some]
-    homes = home_partitions(home_ids, partitions)
-    assert homes.dtype == np.int64
-    assert homes.tolist() == [home_partition(home_id, partitions) for home_id in home_ids]
-
-
-@pytest.mark.parametrize("size", range(70))
-def test_ids_of_every_length_hash_alike_in_columns(size):
-    home_ids = [bytes((size * i + k) % 256 for k in range(size)) for i in range(50)]
-    assert home_partitions(home_ids, 997).tolist() == [home_partition(home_id, 997) for home_id in home_ids]
+@given(st.lists(ids, max_size=8), st.integers(1, 10_000))
+def test_many_ids_have_the_homes_of_each(some, partitions):
+    assert home_partitions(some, partitions) == [home_partition(home_id, partitions) for home_id in some]

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from features.tiles import no_tiles, tiles_of
 from scoring.outcome import Outcome
+from streams.answers import Answers
 from streams.intake import Intake
 from streams.role import Chunk
 from streams.watch.health import Health
@@ -62,7 +63,7 @@ def values(registry: CollectorRegistry, *names: str) -> list[float | None]:
 def test_every_flag_of_an_outcome_is_counted(registry):
     metrics = ScoreMetrics(registry)
     outcomes = [outcome(), outcome(outcome="review"), quiet(), quiet(), outcome(REVERSAL, reversal="repeated")]
-    metrics.batch({}, outcomes, Intake([], {"not_json": 2, "poison": 1}, 3, []))
+    metrics.batch({}, Answers(None, dict(enumerate(outcomes))).tally(), Intake([], {"not_json": 2, "poison": 1}, 3, []))
 
     assert values(
         registry, "fraud_duplicates_total", "fraud_conflicts_total", "fraud_late_total", "fraud_beyond_grace_total",
@@ -76,7 +77,7 @@ def test_every_flag_of_an_outcome_is_counted(registry):
 
 @pytest.mark.parametrize(("said", "label"), [("store_away", "store_away"), ("deadline", "deadline"), ("x", "other")])
 def test_reasons_of_degraded_outcomes_have_fixed_labels(registry, said, label):
-    ScoreMetrics(registry).batch({}, [quiet(degraded=said)], Intake([], {}, 0, []))
+    ScoreMetrics(registry).batch({}, Answers(None, {0: quiet(degraded=said)}).tally(), Intake([], {}, 0, []))
 
     assert registry.get_sample_value("fraud_degraded_total", {"reason": label}) == 1
 
