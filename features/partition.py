@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from typing import Final
 
 from features.native import native_decode
@@ -43,12 +42,3 @@ def home_partition(home_id: bytes, partitions: int) -> int:
         partitions: number of partitions of the topic, at least 1.
     """
     return (murmur2(home_id) & _POSITIVE) % partitions
-
-
-def home_partitions(home_ids: Sequence[bytes], partitions: int) -> list[int]:
-    """The `home_partition` of every id.
-
-    >>> home_partitions([b"21", b"foobar"], 4) == [home_partition(i, 4) for i in (b"21", b"foobar")]
-    True
-    """
-    return [(murmur2(home_id) & _POSITIVE) % partitions for home_id in home_ids]

@@ -10,7 +10,7 @@ from confluent_kafka import Message
 
 from features.decode import Decoder
 from features.errors import DecodeError
-from features.partition import home_partition, home_partitions
+from features.partition import home_partition
 from features.transaction import Transaction
 from sinks.deadletter import dead_letter
 from sinks.publisher import Record
@@ -64,23 +64,24 @@ class Reader:
 
     def read(self, chunks: Sequence[Chunk]) -> Intake:
         """Sort the records of a batch into what is scored here and what is published elsewhere."""
-        intake = Intake([], {}, 0, [])
-        decoded: list[tuple[Message, int, Transaction]] = []
+        incoming: list[Incoming] = []
+        dead: dict[str, int] = {}
+        elsewhere: list[Record] = []
+        rerouted = 0
         for chunk in chunks:
             for message in chunk.records:
                 try:
-                    decoded.append((message, chunk.partition, self._decode(message)))
+                    item = self.decoded(message)
                 except DecodeError as exc:
-                    intake.dead[exc.reason] = intake.dead.get(exc.reason, 0) + 1
-                    intake.records.append(self.dead(message, chunk.partition, exc))
-        homes = home_partitions([transaction.home_id for _, _, transaction in decoded], self._partitions)
-        for (message, partition, transaction), home in zip(decoded, homes, strict=True):
-            if home == partition:
-                incoming = Incoming(transaction, home, offset_of(message), _broker_ms(message, transaction))
-                intake.incoming.append(incoming)
-            else:
-                intake.records.append(self._stray(message, partition, home))
-        return msgspec.structs.replace(intake, rerouted=len(decoded) - len(intake.incoming))
+                    dead[exc.reason] = dead.get(exc.reason, 0) + 1
+                    elsewhere.append(self.dead(message, chunk.partition, exc))
+                    continue
+                if item.partition == chunk.partition:
+                    incoming.append(item)
+                else:
+                    rerouted += 1
+                    elsewhere.append(self._stray(message, chunk.partition, item.partition))
+        return Intake(incoming, dead, rerouted, elsewhere)
 
     def decoded(self, message: Message) -> Incoming:
         """A record as its home takes it, wherever it lies; raises DecodeError."""
