@@ -13,8 +13,8 @@ number is written:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
 from string import Formatter
 from typing import Final
 
@@ -29,6 +29,8 @@ _UNITS: Final = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
 _DAY_H: Final = 24
 _LEAST: Final = 1e-4
 """Less is nothing that a currency has."""
+_SHORT: Final = 999
+"""Numbers below it have no comma, even rounded; most are, and to look for commas takes as long as to write a number."""
 
 
 def sentence(column: int, row: Row) -> str:
@@ -41,7 +43,7 @@ def sentence(column: int, row: Row) -> str:
     Returns:
         One plain sentence without a full stop; a value that is none (NaN or infinite) is called unknown.
     """
-    return _SENTENCES[column](row)
+    return SENTENCES[column](row)
 
 
 def plain(value: float) -> str:
@@ -50,11 +52,17 @@ def plain(value: float) -> str:
     >>> plain(3), plain(41.128), plain(0.0041), plain(12500.0), plain(500.5), plain(1e-9)
     ('3', '41.13', '0.0041', '12,500', '500.50', 'nearly 0')
     """
-    if value == int(value):
-        return f"{int(value):,}"
-    if abs(value) < _LEAST:
-        return "nearly 0"
-    return f"{value:,.2f}" if abs(value) >= 1 else f"{value:.2g}"
+    if not value % 1:
+        return _whole(value)
+    size = abs(value)
+    if size >= 1:
+        return f"{value:,.2f}" if size >= _SHORT else "%.2f" % value  # noqa: UP031 - a third less than an f-string takes
+    return f"{value:.2g}" if size >= _LEAST else "nearly 0"
+
+
+def _whole(value: float) -> str:
+    """A whole number, with commas where it needs them."""
+    return str(int(value)) if -_SHORT < value < _SHORT else f"{int(value):,}"
 
 
 def _count(value: float) -> str:
@@ -63,7 +71,7 @@ def _count(value: float) -> str:
     >>> _count(3.0), _count(-1.0)
     ('3', 'none')
     """
-    return f"{int(value):,}" if value >= 1 else "none"
+    return _whole(value) if value >= 1 else "none"
 
 
 def _percent(value: float) -> str:
@@ -84,8 +92,8 @@ def _duration(value: float) -> str:
     """
     for seconds, unit in _UNITS:
         if value >= 2 * seconds:
-            return _with_noun(round(value / seconds, 1), unit, f"{unit}s")
-    return _with_noun(round(value, 1), "second", "seconds")
+            return _with_noun(value / seconds, unit, f"{unit}s")
+    return _with_noun(value, "second", "seconds")
 
 
 def _hour(value: float) -> str:
@@ -99,8 +107,8 @@ def _hour(value: float) -> str:
 
 
 def _with_noun(value: float, one: str, many: str) -> str:
-    number = f"{value:,.1f}".removesuffix(".0")
-    return f"{number} {one if value == 1 else many}"
+    number = f"{value:,.1f}".removesuffix(".0") if value % 1 else _whole(value)
+    return f"{number} {one if number == '1' else many}"
 
 
 _WRITTEN: Final[Mapping[str, Callable[[float], str]]] = {
@@ -119,36 +127,28 @@ def _writer(spec: str) -> Callable[[float], str]:
     return lambda value: _with_noun(value, one, many)
 
 
-def _reader(name: str) -> Callable[[Row], float]:
-    """The value that a placeholder names, or the difference of two."""
+def _columns(name: str) -> tuple[int, int | None]:
+    """The columns of what a placeholder names: a value, or the difference of two."""
     first, _, second = name.partition("-")
-    column = FEATURE_NAMES.index(first)
-    if not second:
-        return lambda row: row[column]
-    other = FEATURE_NAMES.index(second)
-    return lambda row: row[column] - row[other]
-
-
-def _placeholder(name: str, spec: str) -> Piece:
-    read, write = _reader(name), _writer(spec)
-
-    def piece(row: Row) -> str:
-        value = read(row)
-        return write(value) if math.isfinite(value) else NOT_KNOWN
-
-    return piece
+    return FEATURE_NAMES.index(first), FEATURE_NAMES.index(second) if second else None
 
 
 def _template(text: str) -> Piece:
     """A template made ready, so that nothing is parsed when a transaction is explained."""
-    parts: list[str | Piece] = []
+    pieces: list[tuple[str, int, int | None, Callable[[float], str]]] = []
+    end = ""
     for words, name, spec, _conversion in Formatter().parse(text):
-        parts.append(words)
-        if name is not None:
-            parts.append(_placeholder(name, spec or ""))
+        if name is None:
+            end = words
+        else:
+            pieces.append((words, *_columns(name), _writer(spec or "")))
 
     def fill(row: Row) -> str:
-        return "".join([part if isinstance(part, str) else part(row) for part in parts])
+        said = ""
+        for words, column, other, write in pieces:
+            value = row[column] if other is None else row[column] - row[other]
+            said += words + (write(value) if isfinite(value) else NOT_KNOWN)
+        return said + end
 
     return fill
 
@@ -160,11 +160,12 @@ def _sentence_of(column: int, feature: Feature) -> Piece:
 
     def say(row: Row) -> str:
         value = row[column]
-        if not math.isfinite(value):
+        if not isfinite(value):
             return unknown
         return special.get(value, usual)(row)
 
     return say
 
 
-_SENTENCES: Final = tuple(_sentence_of(column, feature) for column, feature in enumerate(FEATURES))
+SENTENCES: Final = tuple(_sentence_of(column, feature) for column, feature in enumerate(FEATURES))
+"""Of each feature what says `sentence` of it."""

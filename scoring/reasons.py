@@ -1,7 +1,7 @@
 """Why a transaction was flagged: the rule that decided, then the features that raised its log odds most.
 
 What raises is told against the approved population (`scoring/baseline.py`), in the sentences of the catalogue
-(`features/sentences.py`). Only flagged transactions are explained: it costs far more than a prediction.
+(`features/sentences.py`). Only flagged transactions are explained: four sentences cost several predictions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from features.catalogue import FEATURE_NAMES, FEATURES
-from features.sentences import Row, sentence
+from features.sentences import SENTENCES, Row, sentence
 from features.transaction import Transaction
 
 MOST_REASONS: Final = 4
@@ -106,12 +106,13 @@ def explain(
         catalogue. Where there would be none, the amount: then it was flagged for what is at stake.
     """
     weights = contributions[:, :-1]
-    heaviest = np.argsort(-weights, axis=1, kind="stable")[:, :MOST_REASONS]
-    weighed = np.take_along_axis(weights, heaviest, axis=1).tolist()
+    heaviest = (-weights).argsort(axis=1, kind="stable")[:, :MOST_REASONS]
     rows: list[list[float]] = x.tolist()
     found = [
-        [_reason(column, values, weight) for column, weight in zip(columns, heavy, strict=True) if weight > 0]
-        for columns, heavy, values in zip(heaviest.tolist(), weighed, rows, strict=True)
+        [_reason(column, values, told[column]) for column in columns if exactly[column] > 0]
+        for columns, exactly, told, values in zip(
+            heaviest.tolist(), weights.tolist(), weights.round(_DIGITS).tolist(), rows, strict=True
+        )
     ]
     for row, rule in enumerate(rules or ()):
         if rule is not None:
@@ -127,10 +128,8 @@ def exact(column: int, value: float) -> int | float | None:
 
 
 def _reason(column: int, values: Row, weight: float) -> Reason:
-    return Reason(
-        _CODES[column], sentence(column, values), FEATURE_NAMES[column], exact(column, values[column]),
-        round(weight, _DIGITS),
-    )  # fmt: skip
+    value = values[column]
+    return Reason(_CODES[column], SENTENCES[column](values), FEATURE_NAMES[column], exact(column, value), weight)
 
 
 def _of_rule(rule: RuleReason, values: Row, transaction: Transaction) -> Reason:

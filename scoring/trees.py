@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -57,7 +57,7 @@ class Trees:
     def __init__(self, learner: dict[str, Any], library: _Library) -> None:
         self._expf = library.expf
         self._features = int(learner["learner_model_param"]["num_feature"])
-        trees = _plain_trees(learner)
+        trees = plain_trees(learner)
         sizes = [len(tree["left_children"]) for tree in trees]
         self._roots = np.concatenate(([0], np.cumsum(sizes)[:-1]))
         begin = np.repeat(self._roots, sizes)
@@ -73,7 +73,7 @@ class Trees:
         # Of a leaf, its value.
         self._split = np.concatenate([tree["split_conditions"] for tree in trees]).astype(np.float32)
         self._depth = self._deepest(is_leaf)
-        self._base_margin = np.float32(-library.logf(float(_ONE / _base_score(learner) - _ONE)))
+        self._base_margin = np.float32(-library.logf(float(_ONE / base_score(learner) - _ONE)))
 
     def _deepest(self, is_leaf: NDArray[np.bool_]) -> int:
         """Steps from a root to the farthest leaf."""
@@ -99,29 +99,50 @@ class Trees:
         return np.asarray(_ONE / (odds + _ONE + _TINY), np.float32)
 
 
-def trees_of(booster: xgb.Booster) -> Trees | None:
-    """The trees of a booster; None where they would not give XGBoost's very numbers."""
+def learner_of(booster: xgb.Booster) -> dict[str, Any]:
+    """What a booster is made of: the `learner` of its JSON form, empty where that has none."""
+    form: dict[str, dict[str, Any]] = json.loads(bytes(booster.save_raw("json")))
+    return form.get("learner", {})
+
+
+def trees_of(booster: xgb.Booster, learner: dict[str, Any]) -> Trees | None:
+    """The trees of a booster; None where they would not give XGBoost's very numbers.
+
+    Args:
+        booster: the model.
+        learner: what it is made of.
+    """
     found = ctypes.util.find_library("m")
     if found is None:
         return None
     try:
-        trees = Trees(json.loads(bytes(booster.save_raw("json")))["learner"], _Library(found))
+        trees = Trees(learner, _Library(found))
     except (KeyError, ValueError):
         return None
-    sample = _sample(trees, booster.num_features())
+    sample = sample_of(trees._split, _SAMPLE, booster.num_features())  # noqa: SLF001 - of this module
     same = np.array_equal(trees.probabilities(sample), booster.inplace_predict(sample))
     return trees if same else None
 
 
-def _sample(trees: Trees, features: int) -> NDArray[np.float64]:
-    """Rows of split values that the model knows, a hair's breadth to either side, and anything else."""
+def sample_of(splits: Floats, rows: int, features: int) -> NDArray[np.float64]:
+    """Rows to try a model on: values that it splits at, a hair's breadth to either side, and anything else.
+
+    Args:
+        splits: of the model.
+        rows: how many.
+        features: columns of a row.
+    """
     random = np.random.default_rng(0)
-    splits = random.choice(trees._split, (_SAMPLE, features)).astype(np.float64)  # noqa: SLF001 - of this module
-    return np.asarray(splits * random.choice([1, 1 - 1e-6, 1 + 1e-6, -10, 1000], (_SAMPLE, features)), np.float64)
+    chosen = random.choice(splits, (rows, features)).astype(np.float64)
+    return np.asarray(chosen * random.choice([1, 1 - 1e-6, 1 + 1e-6, -10, 1000], (rows, features)), np.float64)
 
 
-def _plain_trees(learner: dict[str, Any]) -> list[dict[str, Any]]:
-    """The trees, if they are of the one kind that is known here."""
+def plain_trees(learner: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The trees, if they are of the one kind that is known here.
+
+    Raises:
+        ValueError: they are not.
+    """
     booster = learner["gradient_booster"]
     trees: list[dict[str, Any]] = booster["model"]["trees"]
     plain = booster["name"] == "gbtree" and learner["objective"]["name"] == _OBJECTIVE and bool(trees)
@@ -130,7 +151,7 @@ def _plain_trees(learner: dict[str, Any]) -> list[dict[str, Any]]:
     return trees
 
 
-def _base_score(learner: dict[str, Any]) -> np.float32:
-    """Versions differ in whether it is a number or a list of one."""
+def base_score(learner: Mapping[str, Any]) -> np.float32:
+    """The probability that the trees begin with; versions differ in whether it is a number or a list of one."""
     base = json.loads(learner["learner_model_param"]["base_score"])
     return np.float32(base[0] if isinstance(base, list) else base)

@@ -169,7 +169,7 @@ def _standing(applied: Applied, items: Sequence[Incoming], grace_ms: int) -> _St
 
 
 def _reasons(batch: Batch, judged: Judged, policy: Policy) -> dict[int, list[Reason]]:
-    """Reasons of the flagged rows: exact TreeSHAP costs a hundred times a prediction, so only they pay."""
+    """Reasons of the flagged rows, each told by the model that decides it."""
     rows = [row for row, verdict in enumerate(judged.outcomes) if verdict != "approve"]
     canary = judged.canary
     if canary is None or policy.challenger is None:

@@ -89,7 +89,14 @@ def test_an_older_manifest_measures_against_the_training_rows(folder, model, row
     (copy / "manifest.json").write_text(json.dumps(manifest))
     older = Model.load(copy)
     assert older.version != model.version, "other reasons are another version"
-    np.testing.assert_array_equal(older.contributions(rows[:50]), shap(booster, rows[:50]))
+    np.testing.assert_allclose(older.contributions(rows[:50]), shap(booster, rows[:50]), atol=EXACT)
+
+
+def test_where_the_tables_do_not_serve_xgboost_is_asked(folder, model, rows, monkeypatch):
+    monkeypatch.setattr("scoring.model.shapley_of", lambda *_: None)
+    asked = Model.load(folder)
+    np.testing.assert_allclose(asked.contributions(rows[:50]), model.contributions(rows[:50]), atol=EXACT)
+    assert not np.array_equal(asked.contributions(rows[:50]), model.contributions(rows[:50])), "in another precision"
 
 
 @pytest.mark.parametrize("numbers", [[0.5], [None] * SIZE, ["much"] * SIZE])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import duckdb
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scoring.rules.expression import read_condition
 from scoring.rules.ruleset import every_row, row_wise
 from scoring.rules.tokens import MAX_CHARS, Problem
+from tests.properties import examples
 
 FIELDS = {"a": "number", "b": "number", "c": "number", "s": "text", "t": "text"}
 LISTS = {"blocked": "s"}
@@ -82,18 +83,25 @@ def by_polars(when: str, frame: pl.DataFrame) -> list[bool | None]:
     )
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.fixture(scope="module")
+def database():
+    """One for all examples: to open one takes longer than all that is asked of it."""
+    with duckdb.connect() as made:
+        yield made
+
+
+@examples(200)
 @given(when=condition, table=rows)
-def test_a_condition_means_what_it_means_to_another_database(when, table):
+def test_a_condition_means_what_it_means_to_another_database(database, when, table):
     frame = frame_of(table)
 
-    with duckdb.connect() as other:
+    with database.cursor() as other:
         other.register("table_of_rows", frame.to_arrow())
         expected = [row[0] for row in other.execute(f"SELECT ({when}) FROM table_of_rows").fetchall()]
     assert by_polars(when, frame) == expected, when
 
 
-@settings(max_examples=100, deadline=None)
+@examples(60)
 @given(when=condition, table=rows)
 def test_a_row_is_decided_as_if_it_were_alone(when, table):
     frame = frame_of(table)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scoring.rules.columns import FIELDS
@@ -13,6 +13,7 @@ from scoring.rules.expression import read_condition
 from scoring.rules.lists import ListDefinition
 from scoring.rules.needs import Every, Found, Number, Some, Text
 from scoring.rules.ruleset import Rule, RuleSet
+from tests.properties import examples
 
 LISTS = {"risky": "country"}
 NUMBERS, COUNTRIES = (-1.0, -0.0, 0.0, 1.0, 2.5, 7.0), ("DE", "FR", "it's")
@@ -32,7 +33,7 @@ CONDITIONS = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(80)
 @given(st.data())
 def test_what_is_passed_over_would_not_have_matched(data: st.DataObject) -> None:
     texts = data.draw(st.lists(CONDITIONS, min_size=1, max_size=4))

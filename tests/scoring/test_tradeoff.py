@@ -7,7 +7,7 @@ import json
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from features.catalogue import FEATURE_NAMES
@@ -18,6 +18,7 @@ from scoring.model import Model
 from scoring.rules.load import load_rules
 from scoring.tradeoff import Rows, by_costs, html, parts, queue_worth, render, tradeoff
 from tests.fraudstream.test_cli import run
+from tests.properties import examples
 
 AMOUNT = FEATURE_NAMES.index("amount")
 
@@ -67,7 +68,7 @@ probabilities = st.floats(0, 1, allow_nan=False)
 transactions = st.lists(st.tuples(probabilities, st.floats(0.01, 5000)), min_size=1, max_size=40)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(100)
 @given(
     table=transactions,
     review=st.floats(0.5, 20),

@@ -10,7 +10,7 @@ import xgboost as xgb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoring.trees import MOST_ROWS, Trees, trees_of
+from scoring.trees import MOST_ROWS, Trees, learner_of, trees_of
 
 FEATURES = 5
 
@@ -26,7 +26,7 @@ def grown(rounds: int = 60, **parameters: object) -> xgb.Booster:
 
 
 BOOSTER = grown()
-TREES = trees_of(BOOSTER)
+TREES = trees_of(BOOSTER, learner_of(BOOSTER))
 assert TREES is not None
 SPLITS = TREES._split.tolist()
 
@@ -44,7 +44,7 @@ def test_every_bit_is_xgboosts(table: list[list[float]]) -> None:
 @pytest.mark.parametrize("parameters", [{"base_score": 0.01}, {"max_depth": 1}, {"scale_pos_weight": 40}, {"eta": 1.0}])
 def test_models_of_every_shape(parameters: dict[str, object]) -> None:
     booster = grown(**parameters)
-    trees = trees_of(booster)
+    trees = trees_of(booster, learner_of(booster))
     assert trees is not None
     x = np.abs(np.random.default_rng(5).normal(size=(500, FEATURES))) * 100
     np.testing.assert_array_equal(trees.probabilities(x), booster.inplace_predict(x))
@@ -52,7 +52,7 @@ def test_models_of_every_shape(parameters: dict[str, object]) -> None:
 
 def test_a_model_of_one_leaf() -> None:
     booster = grown(rounds=1, gamma=1e9)
-    trees = trees_of(booster)
+    trees = trees_of(booster, learner_of(booster))
     assert trees is not None
     x = np.ones((3, FEATURES))
     np.testing.assert_array_equal(trees.probabilities(x), booster.inplace_predict(x))
@@ -60,13 +60,14 @@ def test_a_model_of_one_leaf() -> None:
 
 @pytest.mark.parametrize("parameters", [{"booster": "dart"}, {"objective": "reg:squarederror"}])
 def test_models_of_another_kind_are_left_to_xgboost(parameters: dict[str, object]) -> None:
-    assert trees_of(grown(rounds=3, **parameters)) is None
+    booster = grown(rounds=3, **parameters)
+    assert trees_of(booster, learner_of(booster)) is None
 
 
 def test_trees_that_differ_in_one_bit_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     probabilities = Trees.probabilities
     monkeypatch.setattr(Trees, "probabilities", lambda self, x: np.nextafter(probabilities(self, x), np.float32(2)))
-    assert trees_of(BOOSTER) is None
+    assert trees_of(BOOSTER, learner_of(BOOSTER)) is None
 
 
 def test_the_form_is_that_of_this_version() -> None:
