@@ -1,7 +1,7 @@
 """The offline feature table beside DuckDB's window functions on the same history: `python -m bench.offline`.
 
-Each side is a process of its own with one thread, which reads the Parquet files of the history and writes the table as
-Parquet. Peak memory is the process's, libraries included.
+Each side is a process of its own with one thread to compute, which reads the Parquet files of the history and writes
+the table as Parquet. Peak memory is the process's, libraries included.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def _compared(one: Path, other: Path) -> tuple[int, int]:
 
 def show_offline(found: Offline, console: Console) -> None:
     """Print both sides."""
-    table = Table(title=f"offline features, {found.rows:,} transactions of {found.cards:,} cards, one thread")
+    table = Table(title=f"offline features, {found.rows:,} transactions of {found.cards:,} cards")
     for name in ("", "seconds", "CPU seconds", "peak MiB", "rows/s"):
         table.add_column(name, justify="right" if name else "left")
     for name, side in ((PRODUCT, found.product), (DUCKDB, found.duckdb)):

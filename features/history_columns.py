@@ -24,6 +24,7 @@ _MOST_DIGITS: Final = 18
 _TENS: Final = 10 ** np.arange(_MOST_DIGITS + 1)
 _PLAIN_TIME: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?[Zz]?$"
 _NOT_PLAIN: Final = r"[^ -~]"
+_FIRST_PLAIN, _LAST_PLAIN = b" ~"
 
 
 def amounts_minor(amount: pl.Series, exponent: Int64) -> Int64:
@@ -58,6 +59,8 @@ def _digits(text: pl.Series) -> tuple[pl.Series, Int64]:
 
 def _scaled(digits: Int64, scale: Int64, exponent: Int64) -> Int64:
     """`digits / 10**scale` in units of `10**-exponent`, half-even; 0 where the result is out of range."""
+    if np.array_equal(scale, exponent):
+        return np.where((digits >= 1) & (digits <= MAX_AMOUNT_MINOR), digits, 0)
     up, down = (_TENS[np.maximum(places, 0)] for places in (exponent - scale, scale - exponent))
     small = (digits > 0) & ((up == 1) | (digits <= MAX_AMOUNT_MINOR // up))  # so that nothing below overflows
     whole, rest = np.divmod(np.where(small, digits, 0), down)
@@ -95,13 +98,24 @@ def codes(texts: pl.Series, code: Callable[[str | None], int]) -> pl.Series:
     """Codes of a column with few distinct texts, Int16; of a text that online is left out: the code of None."""
     known = texts.unique().drop_nulls()
     coded = [code(text if len(text) <= MAX_TEXT else None) for text in known.to_list()]
-    return texts.replace_strict(known, pl.Series(coded, dtype=pl.Int16), default=None).fill_null(code(None))
+    place = texts.cast(pl.Enum(known), strict=False).to_physical().cast(pl.UInt32).fill_null(len(known))
+    return pl.Series([*coded, code(None)], dtype=pl.Int16).gather(place)
 
 
 def fit_ids(ids: pl.Series) -> NDArray[np.bool_]:
     """Which texts can be ids; a null cannot."""
+    if _all_plain(ids):
+        return np.ones(len(ids), np.bool_)
     plain = ids.str.len_bytes().is_between(1, MAX_ID) & ~ids.str.contains(_NOT_PLAIN)
     fit = plain.fill_null(False).to_numpy(writable=True)  # noqa: FBT003 - the library's signature
     odd = np.flatnonzero(~fit)
     fit[odd] = [text is not None and fit_id(text) for text in ids.gather(odd).to_list()]
     return fit
+
+
+def _all_plain(ids: pl.Series) -> bool:
+    """Whether all texts are of a fit length and of printable ASCII: looked at as one text, a quarter of the time."""
+    if ids.null_count() or not ids.str.len_bytes().is_between(1, MAX_ID).all():
+        return False
+    chars = np.frombuffer(ids.str.join("").cast(pl.Binary).item(), np.uint8)
+    return bool(chars.min(initial=_LAST_PLAIN) >= _FIRST_PLAIN and chars.max(initial=_FIRST_PLAIN) <= _LAST_PLAIN)

@@ -6,22 +6,20 @@ they would stand in the topic.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from features import pan
 from features.errors import HistoryError
 from features.history import Int64, country_code, mcc_code
-from features.history_columns import amounts_minor, codes, fit_ids, times_ms
+from features.history_columns import codes, fit_ids
+from features.history_part import Part, amounts, labels, masked, reversals, times
 from features.mapping.spec import GROUP, INPUT, LABELLED_AT, SPLIT
-from features.money import EXPONENTS
-from features.transaction import AUTHORIZATION, REVERSAL
 
 LABELS: Final = ("is_fraud", "attack_id", "attack_position", LABELLED_AT, SPLIT)
 PASSED_ON: Final = (INPUT, GROUP)
@@ -32,7 +30,6 @@ _TIMES: Final = ("event_time", "timestamp_ms")
 _TEXTS: Final = (*(name for name in (*_REQUIRED, *_OPTIONAL) if name not in {"amount", *_TIMES}),)
 # Anything that could be the digits of a card number with separators; `pan_digits` has the last word.
 _MAYBE_PAN: Final = r"^[^0-9A-Za-z]*(?:[0-9][^0-9A-Za-z]*){13,19}$"
-_SHORTEST_PAN: Final = 13
 
 
 class History(msgspec.Struct, frozen=True):
@@ -52,8 +49,8 @@ class Cards(msgspec.Struct, frozen=True):
     """The cards of a history, ranked by their stored id.
 
     Attributes:
-        spelled: one row per spelling: `card_id` as in the file, `rank` (null where it cannot be a card id), `digits`
-            where it is a card number.
+        spelled: one row per spelling that can be a card id: `card_id` as in the file, `rank`, `digits` where it is a
+            card number.
         ids: stored ids by rank.
         counts: rows of each card, by rank.
     """
@@ -61,20 +58,6 @@ class Cards(msgspec.Struct, frozen=True):
     spelled: pl.DataFrame
     ids: pl.Series
     counts: Int64
-
-
-class _Part(msgspec.Struct, frozen=True):
-    """Consecutive rows of one file."""
-
-    file: Path
-    first_row: int
-    frame: pl.DataFrame
-
-    def refuse(self, wrong: NDArray[np.bool_], column: str, reason: str) -> None:
-        """Raise for the first row that is wrong, if there is one."""
-        if wrong.any():
-            row = self.first_row + int(np.argmax(wrong)) + 1
-            raise HistoryError(f"{self.file}, row {row} (the first is 1): {column} {reason}")
 
 
 def open_history(path: Path, groups: Sequence[str] = ()) -> History:
@@ -190,9 +173,10 @@ def read_checked(history: History, cards: Cards, chunk_rows: int, clock_skew_ms:
     """
     for file, rows in zip(history.files, history.rows, strict=True):
         for first in range(0, rows, chunk_rows):
-            query = pl.scan_parquet(file).select(*history.schema).slice(first, chunk_rows)
+            # A column after the other: row groups side by side, or both, cost a third more where there is one core.
+            query = pl.scan_parquet(file, parallel="columns").select(*history.schema).slice(first, chunk_rows)
             frame = _collect(query.with_columns(pl.col(n).cast(pl.String) for n in _TEXTS if n in history.schema), file)
-            yield _checked(_Part(file, first, frame), cards, clock_skew_ms, history.passed_on)
+            yield _checked(Part(file, first, frame), cards, clock_skew_ms, history.passed_on)
 
 
 def checked_frame(rows: pl.DataFrame, pan_key: bytes | None, clock_skew_ms: int) -> tuple[pl.DataFrame, Cards]:
@@ -205,22 +189,26 @@ def checked_frame(rows: pl.DataFrame, pan_key: bytes | None, clock_skew_ms: int)
     frame = rows.with_columns(pl.col(name).cast(pl.String) for name in texts)
     cards = _cards(frame.group_by("card_id").len().filter(pl.col("card_id").is_not_null()), pan_key)
     passed = {name: name for name in frame.columns if name.startswith(PASSED_ON)}
-    checked = _checked(_Part(Path("the rows"), 0, frame), cards, clock_skew_ms, passed)
+    checked = _checked(Part(Path("the rows"), 0, frame), cards, clock_skew_ms, passed)
     return checked.sort("rank", maintain_order=True), cards
 
 
-def _checked(part: _Part, cards: Cards, clock_skew_ms: int, passed_on: Mapping[str, str]) -> pl.DataFrame:
+def _checked(part: Part, cards: Cards, clock_skew_ms: int, passed_on: Mapping[str, str]) -> pl.DataFrame:
     frame = part.frame
     for name in _REQUIRED:
-        part.refuse(frame[name].is_null().to_numpy(), name, "is missing")
-    card = frame.select("card_id").join(cards.spelled, on="card_id", how="left", maintain_order="left")
+        if frame[name].null_count():
+            part.refuse(frame[name].is_null().to_numpy(), name, "is missing")
+    numbers = cards.spelled["digits"].null_count() < len(cards.spelled)
+    spelled = cards.spelled if numbers else cards.spelled.drop("digits")
+    card = frame.select("card_id").join(spelled, on="card_id", how="left", maintain_order="left")
     unfit = "must have 1 to 128 characters, none a control character"
     part.refuse(card["rank"].is_null().to_numpy(), "card_id", unfit)
     part.refuse(~fit_ids(frame["transaction_id"]), "transaction_id", unfit)
-    reversal = _reversals(part)
-    frame = _masked(frame, card["digits"])
-    event_ms, time_ms = _times(part, clock_skew_ms)
-    amount_minor, exponent = _amounts(part)
+    reversal = reversals(part)
+    if numbers:
+        frame = masked(frame, card["digits"])
+    event_ms, time_ms = times(part, clock_skew_ms)
+    amount_minor, exponent = amounts(part)
     nothing = pl.Series([None], dtype=pl.String).extend_constant(None, len(frame) - 1)
     own = frame["transaction_id"]
     return pl.DataFrame(
@@ -236,66 +224,7 @@ def _checked(part: _Part, cards: Cards, clock_skew_ms: int, passed_on: Mapping[s
             "reversal": reversal,
             "country": codes(frame["country"] if "country" in frame.columns else nothing, country_code),
             "mcc": codes(frame["merchant_category"] if "merchant_category" in frame.columns else nothing, mcc_code),
-            **_labels(part, reversal),
+            **labels(part, LABELS, reversal),
             **{name: part.frame[own] for name, own in passed_on.items()},
         }
     )
-
-
-def _reversals(part: _Part) -> pl.Series:
-    frame = part.frame
-    if "type" not in frame.columns:
-        return pl.Series([False]).extend_constant(False, len(frame) - 1)  # noqa: FBT003 - the library's signature
-    kind = frame["type"].fill_null(AUTHORIZATION)
-    part.refuse(~kind.is_in([AUTHORIZATION, REVERSAL]).to_numpy(), "type", f"must be {AUTHORIZATION} or {REVERSAL}")
-    reversal = kind == REVERSAL
-    if reversal.any():
-        named = "original_transaction_id" in frame.columns
-        fit = fit_ids(frame["original_transaction_id"]) if named else np.zeros(len(frame), np.bool_)
-        part.refuse(reversal.to_numpy() & ~fit, "original_transaction_id", "must name what the reversal takes back")
-    return reversal
-
-
-def _masked(frame: pl.DataFrame, digits: pl.Series) -> pl.DataFrame:
-    """The texts of records of card numbers, with the number masked wherever it stands in them."""
-    if digits.null_count() == len(digits):
-        return frame
-    for name in ("transaction_id", "original_transaction_id", "merchant_category", "country"):
-        if name in frame.columns:
-            at = (digits.is_not_null() & (frame[name].str.len_bytes() >= _SHORTEST_PAN)).arg_true()
-            pairs = zip(frame[name].gather(at), digits.gather(at), strict=True)
-            frame = frame.with_columns(frame[name].scatter(at, [pan.mask_own(text, own) for text, own in pairs]))
-    return frame
-
-
-def _times(part: _Part, clock_skew_ms: int) -> tuple[Int64, Int64]:
-    """The events' own and their effective times."""
-    outside = "must be a time from 1970 to 9999: a timestamp, RFC 3339 text or integer epoch milliseconds"
-    event_ms = times_ms(part.frame["event_time"])
-    part.refuse(event_ms < 0, "event_time", outside)
-    if "timestamp_ms" not in part.frame.columns:
-        return event_ms, event_ms
-    given = part.frame["timestamp_ms"]
-    recorded_ms = np.where(given.is_null().to_numpy(), event_ms, times_ms(given))
-    part.refuse(recorded_ms < 0, "timestamp_ms", outside)
-    return event_ms, np.where(event_ms - recorded_ms > clock_skew_ms, recorded_ms, event_ms)
-
-
-def _amounts(part: _Part) -> tuple[Int64, Int64]:
-    """Minor units, and the decimals of the currencies."""
-    exponent = codes(part.frame["currency"], lambda code: EXPONENTS.get(code or "", -1)).to_numpy().astype(np.int64)
-    part.refuse(exponent < 0, "currency", "is not an active ISO 4217 code with minor units")
-    amount_minor = amounts_minor(part.frame["amount"], exponent)
-    part.refuse(amount_minor == 0, "amount", "must be a decimal number of 1 to 10^15 minor units after rounding")
-    return amount_minor, exponent
-
-
-def _labels(part: _Part, reversal: pl.Series) -> dict[str, pl.Series]:
-    labels: dict[str, pl.Series] = {name: part.frame[name] for name in LABELS if name in part.frame.columns}
-    if "is_fraud" in labels:
-        label = labels["is_fraud"].cast(pl.Int8, strict=False)
-        known: Callable[[int, int], pl.Series] = label.is_between
-        fit = known(0, 1).fill_null(value=False) | labels["is_fraud"].is_null() | reversal
-        part.refuse(~fit.to_numpy(), "is_fraud", "must be 0 or 1, or empty where it is not known")
-        labels["is_fraud"] = label
-    return labels

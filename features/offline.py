@@ -1,10 +1,11 @@
 """The offline feature table: a history in, the catalogue's features out, by the very code that serves them online.
 
     history ──> checked columns ──> sorted by card, slice by slice ──> whole cards ──> `apply_batch` ──> table
-               (history_file.py)    (temporary files)                  (chunks)
+               (history_file.py)    (memory, then temporary files)     (chunks)
 
-Cards are independent of each other, so memory holds one slice or one chunk at a time (and the list of cards), however
-long the history is. The table's rows are ordered by card id, each card's in the order of the history.
+Cards are independent of each other, so memory holds the slices that fit into a bound, one slice or one chunk more, and
+the list of cards, however long the history is. The table's rows are ordered by card id, each card's in the order of the
+history.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from features.errors import HistoryError
 from features.history import Entries, Histories, Int64
 from features.history_file import LABELS, PASSED_ON, Cards, find_cards, open_history, read_checked
 from features.log import MAX_CARDS
+from features.table_file import write_table
 from features.tiles import no_tiles
 from features.walk import Batch
 from features.windows import WEEK_MS
@@ -32,7 +34,11 @@ from features.words import WORD
 DAY_MS: Final = 86_400_000
 CHUNK_ROWS: Final = 500_000
 CLOCK_SKEW_MS: Final = 300_000
+HELD_BYTES: Final = 512 << 20
 
+# Rows applied at once: few enough that their columns stay in the processor's cache. 500,000 take half as long again.
+_PART_ROWS: Final = 131_072
+_KEPT_BYTES: Final = 32_000_000
 _BATCH_ROWS: Final = 16_384  # a run is read in whole record batches
 _NOT_APPLIED: Final = frozenset(("transaction_id", *LABELS))
 _BY_CARD: Final = ("rank",)
@@ -75,6 +81,7 @@ def build_table(
     progress: Progress | None = None,
     by_time: bool = False,
     groups: Sequence[str] = (),
+    held_bytes: int = HELD_BYTES,
 ) -> TableSummary:
     """Write the feature table of a history.
 
@@ -88,11 +95,13 @@ def build_table(
         grace_ms: how late an authorization may be and still be exact.
         clock_skew_ms: how far an event's time may lie after `timestamp_ms`, where the history has that column.
         pan_key: key for card ids that are card numbers.
-        chunk_rows: rows in memory at once; more where a single card has more.
+        chunk_rows: rows that are read at once, of the history and of temporary files; more where a single card has
+            more.
         progress: called with the work done and the whole work, in rows; every row is read once and computed once.
         by_time: each card's rows are taken in order of their event times instead of the history's, of equal times in
             the history's: for sets that are in no order or in another.
         groups: columns of the history that the table has too, as `g:<name>`.
+        held_bytes: of checked rows, how many bytes wait in memory; what is more waits in temporary files.
 
     Raises:
         HistoryError: the history cannot be read or a row is not a transaction, or the table cannot be written.
@@ -102,25 +111,25 @@ def build_table(
         raise HistoryError(f"{out} is part of the history; write the table somewhere else")
     cards = find_cards(opened, pan_key)
     work = _Work(2 * sum(opened.rows), progress)
+    _keep_freed_memory()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
             folder = Path(temporary)
-            bounds = _chunk_bounds(cards.counts, chunk_rows)
-            slices = _Slices(folder, bounds, _BY_TIME if by_time else _BY_CARD)
+            slices = _Slices(folder, cards.counts, chunk_rows, _BY_TIME if by_time else _BY_CARD, held_bytes)
             for frame in read_checked(opened, cards, chunk_rows, clock_skew_ms):
                 slices.add(frame)
                 work.step(len(frame))
             total = np.zeros(len(TableSummary.__struct_fields__), np.int64)
-            for number, frame in enumerate(slices.chunks()):
-                applied = _apply(frame, WEEK_MS + grace_ms, clock_skew_ms)
-                _table(frame, applied, cards).write_ipc(folder / f"table-{number:06d}.arrow")
-                total += _counted(frame, applied, grace_ms)
-                work.step(len(frame))
-            # Fast compression: zstd would take a third longer than everything before, for a quarter less space. And no
-            # ranges of the columns, which would be a sixth of the writing: a training reads the table whole.
-            table = pl.scan_ipc(folder / "table-*.arrow")
-            table.sink_parquet(folder / "table", compression="lz4", statistics=False)
+
+            def tables() -> Iterator[pl.DataFrame]:
+                for frame in slices.parts():
+                    applied = _apply(frame, WEEK_MS + grace_ms, clock_skew_ms)
+                    yield _table(frame, applied, cards)
+                    total[:] += _counted(frame, applied, grace_ms)
+                    work.step(len(frame))
+
+            write_table(tables(), folder / "table")
             (folder / "table").replace(out)
     except OSError as exc:
         raise HistoryError(f"cannot write the table to {out}: {exc.strerror or exc}") from exc
@@ -139,6 +148,15 @@ def table_of(frame: pl.DataFrame, cards: Cards, grace_ms: int, clock_skew_ms: in
     return _table(frame, _apply(frame, WEEK_MS + grace_ms, clock_skew_ms), cards)
 
 
+def _keep_freed_memory() -> None:
+    """Let memory that columns gave back be there for the next ones.
+
+    The C library of Linux hands blocks to the system at once if they are larger than any that was freed before (up to
+    32 MiB); having their pages back takes a part as long as its windows. On other systems this does nothing.
+    """
+    np.empty(_KEPT_BYTES, np.uint8)
+
+
 class _Work:
     """Reports progress."""
 
@@ -151,32 +169,48 @@ class _Work:
             self._progress(self._done, self._rows)
 
 
-def _chunk_bounds(counts: Int64, chunk_rows: int) -> Int64:
-    """First card of every chunk, and the number of cards at the end; at most `MAX_CARDS` cards in a chunk."""
-    # A card weighs at least so much that a chunk is full before it holds too many cards.
-    weight = np.maximum(counts, -(-chunk_rows // MAX_CARDS))
-    chunk = (np.cumsum(weight) - weight) // chunk_rows
-    return np.concatenate(([0], np.flatnonzero(np.diff(chunk)) + 1, [len(counts)]))
+def _part_bounds(counts: Int64, part_rows: int) -> Int64:
+    """First card of every part, and the number of cards at the end; at most `MAX_CARDS` cards in a part."""
+    # A card weighs at least so much that a part is full before it holds too many cards.
+    weight = np.maximum(counts, -(-part_rows // MAX_CARDS))
+    part = (np.cumsum(weight) - weight) // part_rows
+    return np.concatenate(([0], np.flatnonzero(np.diff(part)) + 1, [len(counts)]))
 
 
 class _Slices:
-    """Checked rows in temporary files, each in order of the cards, so that a chunk is a run of every file."""
+    """Checked rows, each slice in order of the cards, so that a part is a run of every slice."""
 
-    def __init__(self, folder: Path, bounds: Int64, order: Sequence[str]) -> None:
-        self._folder, self._bounds, self._order = folder, bounds, order
-        self._files: list[tuple[Path, list[int]]] = []
+    def __init__(self, folder: Path, counts: Int64, chunk_rows: int, order: Sequence[str], held_bytes: int) -> None:
+        part_rows = min(chunk_rows, _PART_ROWS)
+        self._bounds, self._parts_read = _part_bounds(counts, part_rows), chunk_rows // part_rows
+        self._folder, self._order, self._room_bytes = folder, order, held_bytes
+        self._slices: list[tuple[pl.LazyFrame, list[int]]] = []
 
     def add(self, frame: pl.DataFrame) -> None:
-        file = self._folder / f"slice-{len(self._files):06d}.arrow"
         frame = frame.sort("rank", maintain_order=True)
-        frame.write_ipc(file, record_batch_size=_BATCH_ROWS)
-        self._files.append((file, np.searchsorted(frame["rank"].to_numpy(), self._bounds).tolist()))
+        at = np.searchsorted(frame["rank"].to_numpy(), self._bounds).tolist()
+        size = int(frame.estimated_size())
+        if held := size <= self._room_bytes:
+            self._room_bytes -= size
+        else:
+            file = self._folder / f"slice-{len(self._slices):06d}.arrow"
+            frame.write_ipc(file, record_batch_size=_BATCH_ROWS)
+        self._slices.append((frame.lazy() if held else pl.scan_ipc(file), at))
 
-    def chunks(self) -> Iterator[pl.DataFrame]:
+    def parts(self) -> Iterator[pl.DataFrame]:
         """Whole cards, one after the other, each card's rows in order."""
-        for chunk in range(len(self._bounds) - 1):
-            runs = [pl.scan_ipc(file).slice(at[chunk], at[chunk + 1] - at[chunk]).collect() for file, at in self._files]
-            yield pl.concat(runs).sort(self._order, maintain_order=True)
+        for first in range(0, len(self._bounds) - 1, self._parts_read):
+            # What lies in files is read some parts at a time.
+            bounds = slice(first, first + self._parts_read + 1)
+            runs = [_run(rows, at[bounds]) for rows, at in self._slices]
+            for part in range(len(self._bounds[bounds]) - 1):
+                own = [rows.slice(at[part], at[part + 1] - at[part]) for rows, at in runs]
+                yield pl.concat(own).sort(self._order, maintain_order=True)
+
+
+def _run(rows: pl.LazyFrame, at: list[int]) -> tuple[pl.DataFrame, list[int]]:
+    """Rows from the first to the last position, and the positions in them."""
+    return rows.slice(at[0], at[-1] - at[0]).collect(), [place - at[0] for place in at]
 
 
 def _apply(frame: pl.DataFrame, retention_ms: int, clock_skew_ms: int) -> Applied:
@@ -207,7 +241,7 @@ def _is_applied(name: str) -> bool:
 
 def _table(frame: pl.DataFrame, applied: Applied, cards: Cards) -> pl.DataFrame:
     """The table's rows of one chunk."""
-    asked = frame.filter(~frame["reversal"])
+    asked = frame.filter(~frame["reversal"]) if frame["reversal"].any() else frame
     inputs = inputs_of(applied.aggregates, asked["exponent"].to_numpy().astype(np.int64))
     columns = {
         "transaction_id": asked["transaction_id"],
@@ -231,6 +265,6 @@ def _counted(frame: pl.DataFrame, applied: Applied, grace_ms: int) -> Int64:
     return np.array(
         [
             len(frame), asked.sum(), (~asked).sum(), copy.sum(), ((late_by_ms > 0) & ~copy).sum(), flagged.sum(),
-            frame["rank"].n_unique(),
+            len(applied.start),
         ]
     )  # fmt: skip

@@ -114,3 +114,10 @@ def test_codes(texts: list[str | None]) -> None:
 def test_fit_ids(texts: list[str | None]) -> None:
     wanted = [text is not None and fit_id(text) for text in texts]
     assert fit_ids(pl.Series(texts, dtype=pl.String)).tolist() == wanted
+
+
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_one_unfit_character_among_plain_ids_is_seen(place: str) -> None:
+    for char in map(chr, range(0x180)):
+        ids = ["t-1", "t-2", f"{char}t" if place == "first" else f"t{char}"]
+        assert fit_ids(pl.Series(ids)).tolist() == [fit_id(text) for text in ids], repr(char)

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from features import offline
 from features.catalogue import FEATURES
 from features.errors import HistoryError
 from features.offline import TableSummary, build_table
@@ -156,12 +157,28 @@ def test_sql_agrees_on_the_seven_features_of_the_reference(tmp_path):
     assert duckdb.execute(SEVEN, files).fetchone() == (20_000, 20_000)
 
 
-@pytest.mark.parametrize("chunk_rows", [30, 333, 1_999, 2_000, 10_000])
-def test_chunks_change_nothing(tmp_path, chunk_rows):
+@pytest.mark.parametrize("part_rows", [90, 100_000])
+@pytest.mark.parametrize(
+    ("chunk_rows", "held_bytes"), [(30, 1 << 30), (333, 40_000), (333, 0), (1_999, 1 << 30), (2_000, 0), (10_000, 0)]
+)
+def test_chunks_parts_and_temporary_files_change_nothing(tmp_path, monkeypatch, chunk_rows, held_bytes, part_rows):
     history = write(tmp_path / "h.parquet", awkward(13, 2_000, 30, BASE_MS))
     whole = build_table(history, tmp_path / "whole.parquet")
-    assert build_table(history, tmp_path / "cut.parquet", chunk_rows=chunk_rows) == whole
+    monkeypatch.setattr(offline, "_PART_ROWS", part_rows)
+    cut = build_table(history, tmp_path / "cut.parquet", chunk_rows=chunk_rows, held_bytes=held_bytes)
+    assert cut == whole
     assert (tmp_path / "cut.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+def test_what_is_more_than_may_be_held_waits_in_files(tmp_path):
+    counts, rows = np.full(4, 250), pl.DataFrame({"rank": np.arange(1_000, dtype=np.uint32) % 4, "n": np.arange(1_000)})
+    slices = offline._Slices(tmp_path, counts, 250, ("rank",), 2 * rows[:250].estimated_size())
+    for first in range(0, 1_000, 250):
+        slices.add(rows[first : first + 250])
+    assert len(list(tmp_path.iterdir())) == 2
+    parts = list(slices.parts())
+    assert [len(part) for part in parts] == counts.tolist()
+    assert pl.concat(parts).equals(rows.sort("rank", maintain_order=True))
 
 
 def test_files_of_a_folder_are_one_history_in_order_of_their_names(tmp_path):
