@@ -16,7 +16,7 @@ from scoring.baseline import shap, shift_of
 from scoring.calibration import Calibrator
 from scoring.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, Thresholds, decode_manifest
 from scoring.shapley import shapley_of
-from scoring.trees import MOST_ROWS, learner_of, trees_of
+from scoring.trees import learner_of, trees_of
 
 Matrix = NDArray[np.float64] | NDArray[np.float32]
 
@@ -77,7 +77,7 @@ class Model:
 
     def raw(self, x: Matrix) -> NDArray[np.float32]:
         """What the trees say, before calibration; shapes as of `predict`."""
-        if self._trees is not None and 0 < len(x) <= MOST_ROWS and not np.isnan(x).any():
+        if self._trees is not None and 0 < len(x) <= self._trees.most_rows and not np.isnan(x).any():
             return self._trees.probabilities(x)
         return probabilities(self._booster, x)
 

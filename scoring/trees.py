@@ -12,21 +12,47 @@ import ctypes
 import ctypes.util
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol, cast
 
 import numpy as np
 import xgboost as xgb
 from numpy.typing import NDArray
 
+from features.native import built
+
 Floats = NDArray[np.float32]
+Ints = NDArray[np.int32]
 
 MOST_ROWS: Final = 8
-"""More rows are faster in XGBoost."""
+"""More rows are faster in XGBoost than in numpy."""
+MOST_ROWS_NATIVE: Final = 128
+"""More rows are faster in XGBoost than in `_trees.c`."""
 
 _SAMPLE: Final = 256
 _OBJECTIVE: Final = "binary:logistic"
 _TINY: Final = np.float32(1e-16)  # what XGBoost adds to the denominator
 _ONE: Final = np.float32(1)
+
+
+class _NativeTrees(Protocol):
+    """The type in `_trees.c`."""
+
+    def probabilities(self, rows: Floats, answers: Floats, /) -> None:
+        """Fill in the probability of each row; raises ValueError where the shapes do not fit."""
+        ...
+
+
+class _Native(Protocol):
+    """`scoring/_trees.c`."""
+
+    def Trees(  # noqa: N802 - a class of the module
+        self, features: int, depth: int, base: float, roots: Ints, following: Ints, columns: Ints, splits: Floats, /
+    ) -> _NativeTrees:
+        """The parts are copied and checked: a ValueError says what does not fit."""
+        ...
+
+
+NATIVE: Final = cast("_Native | None", built("scoring._trees"))
 
 
 class _Library:
@@ -49,12 +75,16 @@ class Trees:
     Args:
         learner: the `learner` of the model's JSON form.
         library: the C library.
+        native: `_trees.c`; None: numpy.
+
+    Attributes:
+        most_rows: more of them are faster in XGBoost.
 
     Raises:
         ValueError: trees of another kind.
     """
 
-    def __init__(self, learner: dict[str, Any], library: _Library) -> None:
+    def __init__(self, learner: dict[str, Any], library: _Library, native: _Native | None = NATIVE) -> None:
         self._expf = library.expf
         self._features = int(learner["learner_model_param"]["num_feature"])
         trees = plain_trees(learner)
@@ -74,6 +104,14 @@ class Trees:
         self._split = np.concatenate([tree["split_conditions"] for tree in trees]).astype(np.float32)
         self._depth = self._deepest(is_leaf)
         self._base_margin = np.float32(-library.logf(float(_ONE / base_score(learner) - _ONE)))
+        self.most_rows = MOST_ROWS if native is None else MOST_ROWS_NATIVE
+        self._native = None if native is None else self._in_c(native)
+
+    def _in_c(self, native: _Native) -> _NativeTrees:
+        roots, following, columns = (part.astype(np.int32) for part in (self._roots, self._next, self._column))
+        return native.Trees(
+            self._features, self._depth, float(self._base_margin), roots, following, columns, self._split
+        )
 
     def _deepest(self, is_leaf: NDArray[np.bool_]) -> int:
         """Steps from a root to the farthest leaf."""
@@ -85,6 +123,13 @@ class Trees:
 
     def probabilities(self, x: NDArray[np.float64] | Floats) -> Floats:
         """Probability of each row; `x` has shape (n, features) and no missing value, the result (n,)."""
+        if self._native is None:
+            return self._by_level(x)
+        answers = np.empty(len(x), np.float32)
+        self._native.probabilities(np.ascontiguousarray(x, np.float32), answers)
+        return answers
+
+    def _by_level(self, x: NDArray[np.float64] | Floats) -> Floats:
         rows = len(x)
         values = x.astype(np.float32).ravel()
         first = (np.arange(rows) * self._features)[:, np.newaxis]
