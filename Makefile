@@ -60,7 +60,8 @@ screenshots: install ## pictures of every page of the console, from the demo, in
 	@ended=0; $(BIN)/python -m tests.console.screenshots || ended=$$?; $(BIN)/fraudstream demo --stop; exit $$ended
 
 # Runs side by side, each with servers of its own: most of the time they wait for those, or for each other. The one
-# without servers takes what they leave.
+# without servers takes what they leave. Processors are short: threads that train together wait for each other asleep.
+test: export OMP_WAIT_POLICY = PASSIVE
 SECOND := tests/streams/test_[r-s]*.py
 THIRD := tests/faults tests/console tests/streams/test_observability.py tests/streams/test_degraded.py
 test: install ## all tests, on real servers

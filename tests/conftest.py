@@ -12,6 +12,7 @@ from opensearchpy import OpenSearch
 from redis import Redis
 
 from features.offline import build_table
+from local import kafka
 from local.generator import generate
 from local.stack import Stack
 from scoring.training import train
@@ -26,6 +27,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "servers" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.server)
     items.sort(key=lambda item: item.get_closest_marker("server") is not None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def brokers_of_minutes() -> Iterator[None]:
+    """Half of a young broker's time goes into compiling what pays in hours; no broker of a test lives so long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kafka, "_LOGGING", (*kafka._LOGGING, "-XX:TieredStopAtLevel=1"))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
 """`fraudstream` commands as processes of their own, forked from one that has imported everything.
 
 A command spends a second or two on imports, and the tests start some hundreds. What is forked is the same program: its
-own arguments, environment, folder and output, real signals, real exit codes. The tests of the command line itself
-(`tests/fraudstream`) start Python afresh.
+own arguments, environment, folder and output, real signals, real exit codes. Some tests of the command line itself
+(`tests/fraudstream/test_cli.py`) start Python afresh.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ _ROOT = Path(__file__).resolve().parents[1]
 _LEFT_OUT = ("sklearn", "opentelemetry")
 _IMPORTED = (
     "fraudstream.cli", "streams.app", "streams.wired.score", "streams.wired.index", "streams.wired.alert",
-    "streams.beside.make", "scoring.rules.load", "streams.repair.replay",
+    "streams.beside.make", "scoring.rules.load", "streams.repair.replay", "typer.rich_utils", "rich.markdown",
 )  # fmt: skip
+_REGISTRY = ("mlflow.store.db.utils", "mlflow.tracking")  # seconds of imports, for the commands of models alone
 _REAP_S = 0.02
 
 
@@ -135,12 +136,15 @@ class _Parent:
         raw, (out, err), _, _ = socket.recv_fds(line, 1 << 20, 2)
         while not raw.endswith(b"\n"):
             raw += line.recv(1 << 20)
+        request = json.loads(raw)
+        if request["arguments"][:1] == ["model"]:
+            _import_registry()
         pid = os.fork()
         if pid == 0:
             self._listener.close()
             for other in (line, *self._children.values()):
                 other.close()
-            _become(json.loads(raw), out, err)
+            _become(request, out, err)
         os.close(out)
         os.close(err)
         self._children[pid] = line
@@ -157,6 +161,15 @@ class _Parent:
             line.close()
 
 
+@cache
+def _import_registry() -> None:
+    edge = importlib.import_module("lifecycle.mlflow_edge")
+    os.environ.update(edge._ENVIRONMENT)  # it is looked at while importing
+    del sys.modules["opentelemetry"]
+    for module in _REGISTRY:
+        importlib.import_module(module)
+
+
 def _become(request: dict[str, Any], out: int, err: int) -> None:
     """Be the command, in the child; never returns."""
     nowhere = os.open(os.devnull, os.O_RDONLY)
@@ -169,7 +182,8 @@ def _become(request: dict[str, Any], out: int, err: int) -> None:
     os.chdir(request["cwd"])
     sys.argv = ["fraudstream", *request["arguments"]]
     for module in _LEFT_OUT:  # by what was imported before; a command may need them
-        del sys.modules[module]
+        if sys.modules[module] is None:
+            del sys.modules[module]
     code: object = 0
     try:
         importlib.import_module("fraudstream.cli").main()

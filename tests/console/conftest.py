@@ -17,7 +17,6 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 from opensearchpy import OpenSearch
 
 from console.users import User, new_token, read_users, write_users
@@ -28,6 +27,7 @@ from tests.console import seed
 from tests.opensearch_proxy import Proxy
 from tests.streams.pipeline import RoleProcess
 from tests.support import wait_until
+from tests.topics import read_messages
 
 PASSWORD = "correct-horse-battery"
 USERS = {"ana": "analyst", "ben": "analyst", "olga": "admin", "vic": "viewer"}
@@ -113,22 +113,8 @@ class Site:
 
     def records(self, topic: str) -> list[bytes]:
         """Every value of a topic."""
-        name = f"{self.prefix}{topic}"
-        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "look", "enable.auto.commit": False})
-        try:
-            places = [TopicPartition(name, partition, 0) for partition in range(2)]
-            left = sum(consumer.get_watermark_offsets(place, timeout=10)[1] for place in places)
-            consumer.assign(places)
-            values: list[bytes] = []
-            deadline_s = time.monotonic() + 20
-            while left and time.monotonic() < deadline_s:
-                for message in consumer.consume(left, 0.5):
-                    if not message.error():
-                        values.append(message.value())
-                        left -= 1
-            return values
-        finally:
-            consumer.close()
+        found = read_messages({"bootstrap.servers": self.bootstrap}, f"{self.prefix}{topic}")
+        return [message.value() or b"" for message in found]
 
     def close(self) -> None:
         for role in self.roles:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from features import layers, runs, windows
@@ -21,6 +21,7 @@ from features.words import WORD
 from tests.features.driver import Cards, split
 from tests.oracles.naive import Answer, Event, NaiveCards
 from tests.oracles.traffic import small_streams
+from tests.properties import examples
 
 BEGIN_MS = 1_700_000_000_000
 DAY_MS = 86_400_000
@@ -63,7 +64,7 @@ def promised(answer: Answer) -> Answer:
 
 
 @pytest.mark.usefixtures("layers_always")
-@settings(max_examples=150, deadline=None)
+@examples(60)
 @given(small_streams(), st.lists(st.integers(1, 30), max_size=40))
 def test_any_stream_is_answered_by_layers_as_the_oracle_does(events: list[Event], sizes: list[int]) -> None:
     cards, oracle = Cards(), NaiveCards()
@@ -95,7 +96,7 @@ def _told(answer: Answer) -> Answer:
     return replace(answer, late_by_ms=None) if answer.beyond_grace else answer
 
 
-@settings(max_examples=200, deadline=None)
+@examples(80)
 @given(st.data())
 def test_extremes_of_any_runs(data: st.DataObject) -> None:
     values = data.draw(st.lists(st.integers(-50, 50), min_size=1, max_size=60))
@@ -111,7 +112,7 @@ def test_extremes_of_any_runs(data: st.DataObject) -> None:
             ]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(80)
 @given(st.data())
 def test_tiles_between_any_times(data: st.DataObject) -> None:
     tables = [_table(data.draw(st.lists(_TILE, max_size=12))) for _ in range(3)]

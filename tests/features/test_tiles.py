@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from features.fold import fold_hot
@@ -17,6 +17,7 @@ from features.windows import WEEK_MS
 from tests.features.driver import Cards, split
 from tests.oracles.naive import Answer, Event, features_of
 from tests.oracles.naive import NaiveCards as Oracle
+from tests.properties import examples
 
 MINUTE_MS = 60_000
 BEGIN_MS = 1_700_000_000_000
@@ -135,7 +136,7 @@ def promised(answer: Answer) -> Answer:
     return replace(answer, duplicate=False, late_by_ms=None if answer.beyond_grace else answer.late_by_ms)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(15)
 @given(
     st.integers(0, 10_000), st.lists(st.integers(1, 40), min_size=10, max_size=30), st.integers(1, 9),
     st.sampled_from([2_000.0, 60_000.0, 1_500_000.0]),
@@ -167,7 +168,7 @@ def test_a_hot_batch_delivered_again_gets_the_same_answers(
         assert cards.values == values
 
 
-@settings(max_examples=40, deadline=None)
+@examples(15)
 @given(st.integers(0, 10_000), st.lists(st.integers(1, 12), max_size=40))
 def test_below_the_limit_nothing_changes(seed: int, sizes: list[int]) -> None:
     events = hot_traffic(seed, 60, 600_000, 1.0)

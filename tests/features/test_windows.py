@@ -6,12 +6,13 @@ import random
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.features.driver import Cards, split
 from tests.oracles.naive import Answer, Event, NaiveCards
 from tests.oracles.traffic import awkward, small_streams
+from tests.properties import examples
 
 
 def promised(answer: Answer) -> Answer:
@@ -24,7 +25,7 @@ def expected(events: list[Event]) -> list[Answer]:
     return [oracle.apply(e) for e in events]
 
 
-@settings(max_examples=250, deadline=None)
+@examples(80)
 @given(small_streams(), st.lists(st.integers(1, 12), max_size=40))
 def test_any_stream_in_any_batches_is_answered_as_the_oracle_does(events: list[Event], sizes: list[int]) -> None:
     cards = Cards()
@@ -33,7 +34,7 @@ def test_any_stream_in_any_batches_is_answered_as_the_oracle_does(events: list[E
         assert promised(answer) == promised(wanted), event
 
 
-@settings(max_examples=250, deadline=None)
+@examples(80)
 @given(small_streams(far=False), st.lists(st.integers(1, 12), max_size=40))
 def test_a_batch_delivered_again_gets_the_same_answers(events: list[Event], sizes: list[int]) -> None:
     cards = Cards()
@@ -45,7 +46,7 @@ def test_a_batch_delivered_again_gets_the_same_answers(events: list[Event], size
         assert cards.values == values
 
 
-@settings(max_examples=250, deadline=None)
+@examples(80)
 @given(small_streams(far=False), st.lists(st.integers(1, 12), max_size=40), st.integers(1, 5))
 def test_delivered_again_in_other_batches_they_are_the_same_too(
     events: list[Event], sizes: list[int], size: int

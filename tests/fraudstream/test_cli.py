@@ -7,17 +7,18 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
 import pytest
 import typer
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from fraudstream.cli import app
 from fraudstream.in_force import MASK, lines, mask_url
 from local.ports import HOST, free_port
 from streams.settings import Settings
-from tests.support import wait_until
+from tests import forked
+from tests.topics import read_messages
 
 COMMAND = [sys.executable, "-m", "fraudstream"]
 
@@ -28,6 +29,12 @@ def clean_environment(**variables: str) -> dict[str, str]:
 
 
 def run(folder, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, forked from one that has imported what it needs."""
+    return forked.run(words, clean_environment(**variables), folder, 120)
+
+
+def run_afresh(folder, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """As a user starts it, imports and all."""
     environment = clean_environment(**variables)
     return subprocess.run(
         [*COMMAND, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120
@@ -55,7 +62,7 @@ def history(tmp_path_factory):
     """A small history, made by the command."""
     folder = tmp_path_factory.mktemp("history")
     words = ("generate", "--transactions", "2000", "--cards", "20", "--seed", "3", "--out", "history")
-    done = run(folder, *words)
+    done = run_afresh(folder, *words)
     assert done.returncode == 0, done.stderr
     return folder / "history"
 
@@ -73,7 +80,7 @@ def test_a_wrong_option_is_a_usage_error(tmp_path):
 
 
 def test_config_prints_every_setting_and_says_which_are_defaults(tmp_path):
-    done = run(tmp_path, "config", FRAUD_PARTITIONS="8")
+    done = run_afresh(tmp_path, "config", FRAUD_PARTITIONS="8")
 
     printed = done.stdout.splitlines()
     assert [line.split("=")[0] for line in printed] == [f"FRAUD_{name.upper()}" for name in Settings.model_fields]
@@ -131,26 +138,28 @@ def test_a_wrong_setting_is_named(tmp_path):
     assert "short" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("words", "variable"),
-    [
-        (("setup",), "FRAUD_KAFKA_BOOTSTRAP"),
-        (("simulate", "--transactions", "1"), "FRAUD_KAFKA_BOOTSTRAP"),
-        (("index",), "FRAUD_KAFKA_BOOTSTRAP"),
-    ],
-)
-def test_a_server_that_is_away_is_named_by_its_variable(tmp_path, words, variable):
-    nobody = f"{HOST}:{free_port()}"
+@pytest.fixture(scope="module")
+def without_kafka(tmp_path_factory):
+    """What commands end with that wait for a broker in vain; side by side, for they wait long."""
+    variables = {"FRAUD_KAFKA_BOOTSTRAP": f"{HOST}:{free_port()}", "FRAUD_STARTUP_WAIT_S": "1"}
+    waiting = (("setup",), ("simulate", "--transactions", "1"), ("index",))
+    folder = tmp_path_factory.mktemp("without")
+    with ThreadPoolExecutor() as together:
+        ended = together.map(lambda words: run_afresh(folder, *words, **variables), waiting)
+        return dict(zip((words[0] for words in waiting), ended, strict=True))
 
-    done = run(tmp_path, *words, FRAUD_KAFKA_BOOTSTRAP=nobody, FRAUD_STARTUP_WAIT_S="1")
+
+@pytest.mark.parametrize("command", ["setup", "simulate", "index"])
+def test_a_server_that_is_away_is_named_by_its_variable(without_kafka, command):
+    done = without_kafka[command]
 
     assert done.returncode == 69
-    assert variable in one_line(done.stderr)
+    assert "FRAUD_KAFKA_BOOTSTRAP" in one_line(done.stderr)
 
 
 @pytest.mark.parametrize("words", [("score",), ("evaluate", "--model", "nowhere", "--history", "nothing")])
 def test_a_missing_model_says_what_to_do(tmp_path, words):
-    done = run(tmp_path, *words, FRAUD_MODEL="nowhere", FRAUD_STARTUP_WAIT_S="1")
+    done = run_afresh(tmp_path, *words, FRAUD_MODEL="nowhere", FRAUD_STARTUP_WAIT_S="1")
 
     line = one_line(done.stderr)
     assert done.returncode == 66
@@ -203,18 +212,7 @@ def variables(servers, unique):
 
 def records(bootstrap: str, topic: str, count: int) -> list[tuple[bytes, dict[str, str]]]:
     """Keys and values of a topic, once there are so many."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "reader", "enable.auto.commit": False})
-    consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(2)])
-    found = []
-
-    def read() -> bool:
-        found.extend(consumer.consume(count, 0.2))
-        return len(found) >= count
-
-    try:
-        wait_until(read)
-    finally:
-        consumer.close()
+    found = read_messages({"bootstrap.servers": bootstrap}, topic, lambda found: len(found) >= count)
     return [(message.key(), json.loads(message.value())) for message in found]
 
 

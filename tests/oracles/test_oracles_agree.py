@@ -5,7 +5,9 @@ import random
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from hypothesis import given, settings
+from hypothesis import given
+
+from tests.properties import examples
 
 from .naive import DAY_MS, NO_LAST_S, WEEK_MS, Event, NaiveCards
 from .sql import Row, sql_resolve, sql_windows
@@ -44,7 +46,7 @@ def rows_of(cards):
     return [Row(a.seq, a.event.card, a.event.t_ms, a.event.amount_minor, a.taken_out_at) for a in applied]
 
 
-@settings(max_examples=150, deadline=None)
+@examples(60)
 @given(small_streams(far=False))
 def test_naive_agrees_with_sql_that_resolves_copies_and_reversals_itself(events):
     cards = NaiveCards()
@@ -52,7 +54,7 @@ def test_naive_agrees_with_sql_that_resolves_copies_and_reversals_itself(events)
     assert_agree(events, cards, given_answers, sql_resolve(events))
 
 
-@settings(max_examples=150, deadline=None)
+@examples(60)
 @given(small_streams())
 def test_naive_agrees_with_sql_windows_when_history_is_forgotten(events):
     cards = NaiveCards()

@@ -19,7 +19,7 @@ SEED = 3
 
 @pytest.fixture(scope="session")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_table(tmp_path_factory.mktemp("table"), 200_000, 370, 1)
+    return write_table(tmp_path_factory.mktemp("table"), 120_000, 222, 1)
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +36,7 @@ def model(folder: Path) -> Model:
 
 @pytest.fixture(scope="session")
 def rows(table: Path) -> np.ndarray:
-    """Features of the whole table, shape (200000, features)."""
+    """Features of the whole table, shape (120000, features)."""
     return pl.read_parquet(table).select(FEATURE_NAMES).cast(pl.Float64).to_numpy()
 
 

@@ -90,7 +90,7 @@ def database():
         yield made
 
 
-@examples(200)
+@examples(100)
 @given(when=condition, table=rows)
 def test_a_condition_means_what_it_means_to_another_database(database, when, table):
     frame = frame_of(table)

@@ -171,7 +171,7 @@ def test_the_command_writes_what_it_found(folder, table, tmp_path):
     for file in folder.iterdir():
         (own / file.name).write_bytes(file.read_bytes())
     words = ("thresholds", "--history", "none", "--features", str(table), "--model", str(own), "--review-cost", "4")
-    words += ("--decline-cost", "60", "--reviews-per-day", "5")
+    words += ("--decline-cost", "60", "--reviews-per-day", "3")
 
     looked = run(tmp_path, *words)
     assert looked.returncode == 0, looked.stderr

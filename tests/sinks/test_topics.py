@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType, TopicMetadata
 
 from features.errors import ConfigError, ServerUnavailable
 from local.ports import HOST, free_port
 from sinks.topics import MAX_MESSAGE_BYTES, ensure_topics, retention_ms, topic_configs
 from tests.support import wait_until
+from tests.topics import asked
 
 DAY_MS = 86_400_000
 
@@ -38,9 +39,13 @@ def existing(kafka_admin):
     def make(topic, partitions, **config):
         settings = {name.replace("_", "."): value for name, value in config.items()}
         kafka_admin.create_topics([NewTopic(topic, partitions, 1, config=settings)])[topic].result(10)
-        wait_until(lambda: topic in kafka_admin.list_topics(timeout=10).topics)
+        wait_until(lambda: topic in topics_of(kafka_admin))
 
     return make
+
+
+def topics_of(admin: AdminClient) -> dict[str, TopicMetadata]:
+    return asked(lambda: admin.list_topics(timeout=10)).topics
 
 
 def described(admin: AdminClient, topic: str) -> dict[str, str]:
@@ -52,7 +57,7 @@ def test_makes_every_topic_of_the_contract_with_one_partition_count(ensure, kafk
     changes = ensure(partitions=3)
 
     names = {f"{unique}{name}" for name in topic_configs(DAY_MS)}
-    found = kafka_admin.list_topics(timeout=10).topics
+    found = topics_of(kafka_admin)
     assert {change.topic for change in changes if change.created} == names
     assert {len(found[name].partitions) for name in names} == {3}
 
@@ -108,7 +113,7 @@ def test_another_partition_count_is_refused_and_nothing_is_made(ensure, existing
         ensure(partitions=3)
 
     assert "FRAUD_PARTITIONS=2" in str(refused.value)
-    assert f"{unique}transactions" not in kafka_admin.list_topics(timeout=10).topics
+    assert f"{unique}transactions" not in topics_of(kafka_admin)
 
 
 def test_more_replicas_than_brokers_name_their_variable(ensure):
@@ -143,7 +148,7 @@ def test_topics_grow_when_they_are_told_to_and_never_shrink(ensure, existing, ka
     changes = {change.topic: change for change in ensure(grow=True)}
 
     assert changes[f"{unique}transactions"].grown_from == 2
-    found = kafka_admin.list_topics(timeout=10).topics
+    found = topics_of(kafka_admin)
     assert {len(found[topic].partitions) for topic in changes} == {3}
     assert not any(change.grown_from for change in ensure(grow=True))
     with pytest.raises(ConfigError, match="cannot shrink"):

@@ -13,11 +13,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Message, Producer
 
 from features.partition import home_partition
 from tests.forked import Forked, run
 from tests.support import wait_until
+from tests.topics import read_messages
 
 
 class Got(NamedTuple):
@@ -120,20 +121,16 @@ class Pipeline:
 
     def read(self, topic: str, count: int, timeout_s: float = 90) -> list[Got]:
         """The first `count` records of a topic, in order per partition; fails when they do not come."""
-        consumer = Consumer({**self.bootstrap, "group.id": "reader", "enable.auto.commit": False})
-        name = f"{self.prefix}{topic}"
-        consumer.assign([TopicPartition(name, p, 0) for p in range(self.partitions)])
-        got: list[Got] = []
 
-        def enough() -> bool:
-            for message in consumer.consume(2000, 0.2):
-                if message.error() is None:
-                    value = None if message.value() is None else json.loads(message.value())
-                    headers = dict(message.headers() or [])
-                    got.append(Got(message.partition(), message.offset(), message.key(), value, headers))
-            return len(got) >= count or any(r.process.poll() not in {None, 0, -9} for r in self.roles)
+        def enough(found: list[Message]) -> bool:
+            return len(found) >= count or any(r.process.poll() not in {None, 0, -9} for r in self.roles)
 
-        wait_until(enough, timeout_s)
-        consumer.close()
-        assert len(got) >= count, "\n".join(r.log()[-3000:] for r in self.roles)
-        return got
+        found = read_messages(self.bootstrap, f"{self.prefix}{topic}", enough, timeout_s)
+        assert len(found) >= count, "\n".join(r.log()[-3000:] for r in self.roles)
+        return list(map(_got, found))
+
+
+def _got(message: Message) -> Got:
+    value = None if message.value() is None else json.loads(message.value())
+    headers = dict(message.headers() or [])
+    return Got(message.partition(), message.offset(), message.key(), value, headers)

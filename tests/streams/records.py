@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from typing import Any, NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, Message, Producer
 
 from features.partition import home_partition
 from tests.streams.pipeline import Pipeline
 from tests.support import wait_until
+from tests.topics import committed_of, ends_of, read_messages, reader
 
 Place = tuple[int, int]
 """Partition and offset."""
@@ -105,64 +106,43 @@ def send(pipeline: Pipeline, records: Iterable[Sent], topic: str = "transactions
 
 def read_all(pipeline: Pipeline, topic: str) -> list[Raw]:
     """Everything that a topic holds now, in order per partition."""
-    consumer = Consumer(
-        {**pipeline.bootstrap, "group.id": "reader", "enable.auto.commit": False, "enable.partition.eof": True}
-    )
-    name = f"{pipeline.prefix}{topic}"
-    partitions = consumer.list_topics(name, 10).topics[name].partitions
-    consumer.assign([TopicPartition(name, p, 0) for p in partitions])
-    found: list[Raw] = []
-    ended: set[int] = set()
-    deadline_s = time.monotonic() + 60
-    while len(ended) < len(partitions):
-        assert time.monotonic() < deadline_s, f"{name} cannot be read to its end"
-        for message in consumer.consume(1000, 0.2):
-            error = message.error()
-            if error is not None and error.code() == KafkaError._PARTITION_EOF:
-                ended.add(message.partition())
-            elif error is not None:
-                raise KafkaException(error)
-            else:
-                place = (message.partition(), message.offset())
-                headers = list(message.headers() or [])
-                found.append(Raw(place, message.key(), message.value(), headers, message.timestamp()[1]))
-    consumer.close()
-    return sorted(found, key=lambda raw: raw.place)
+    return sorted(map(_raw, read_messages(pipeline.bootstrap, f"{pipeline.prefix}{topic}")), key=lambda raw: raw.place)
+
+
+def _raw(message: Message) -> Raw:
+    place = (message.partition() or 0, message.offset() or 0)
+    return Raw(place, message.key(), message.value(), list(message.headers() or []), message.timestamp()[1])
 
 
 def ends(pipeline: Pipeline, topic: str) -> dict[int, int]:
     """The offset after each partition's last record."""
-    consumer = Consumer({**pipeline.bootstrap, "group.id": "reader"})
-    name = f"{pipeline.prefix}{topic}"
-    marks = {
-        p: consumer.get_watermark_offsets(TopicPartition(name, p), 10)[1]
-        for p in consumer.list_topics(name, 10).topics[name].partitions
-    }
-    consumer.close()
-    return marks
+    with reader(pipeline.bootstrap) as consumer:
+        return ends_of(consumer, f"{pipeline.prefix}{topic}")
 
 
 def committed(pipeline: Pipeline, role: str, topic: str) -> dict[int, int]:
     """The offset up to which a role has acknowledged each partition; 0 where it has not yet."""
-    consumer = Consumer({**pipeline.bootstrap, "group.id": f"{pipeline.variables['FRAUD_GROUP_PREFIX']}-{role}"})
-    name = f"{pipeline.prefix}{topic}"
-    asked = [TopicPartition(name, p) for p in ends(pipeline, topic)]
-    done = {p.partition: max(p.offset, 0) for p in consumer.committed(asked, timeout=10)}
-    consumer.close()
-    return done
+    with reader(pipeline.bootstrap, _group(pipeline, role)) as consumer:
+        return committed_of(consumer, f"{pipeline.prefix}{topic}")
+
+
+def _group(pipeline: Pipeline, role: str) -> str:
+    return f"{pipeline.variables['FRAUD_GROUP_PREFIX']}-{role}"
 
 
 def wait_acknowledged(
     pipeline: Pipeline, role: str = "score", topic: str = "transactions", timeout_s: float = 60
 ) -> None:
     """Wait until a role has acknowledged everything that the topic holds; fails at once where a role has died."""
+    name = f"{pipeline.prefix}{topic}"
+    with reader(pipeline.bootstrap, _group(pipeline, role)) as consumer:
 
-    def done() -> bool:
-        for process in pipeline.roles:
-            assert process.process.poll() in {None, 0, -9}, process.log()[-3000:]
-        return committed(pipeline, role, topic) == ends(pipeline, topic)
+        def done() -> bool:
+            for process in pipeline.roles:
+                assert process.process.poll() in {None, 0, -9}, process.log()[-3000:]
+            return committed_of(consumer, name) == ends_of(consumer, name)
 
-    wait_until(done, timeout_s)
+        wait_until(done, timeout_s)
 
 
 def by_source(records: Iterable[Raw]) -> dict[Place, Raw]:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from confluent_kafka import Consumer, Message, TopicPartition
 from redis import Redis
 
 from features.catalogue import FEATURE_NAMES
@@ -20,7 +19,7 @@ from streams.settings import load_settings
 from streams.watch.health import Health
 from tests.streams.pipeline import Pipeline
 from tests.streams.records import now_ms, value_of
-from tests.support import wait_until
+from tests.topics import read_messages
 
 ALLERGEN = 666.66
 AMOUNT = FEATURE_NAMES.index("amount")
@@ -63,20 +62,9 @@ def fields_card(value: bytes) -> str:
 def taken(pipeline: Pipeline, count: int, newest: int) -> list[Chunk]:
     """The newest records of the transactions, as the delivery would hand them over."""
     topic = f"{pipeline.prefix}transactions"
-    consumer = Consumer({**pipeline.bootstrap, "group.id": "test", "enable.auto.commit": False})
-    consumer.assign([TopicPartition(topic, p, 0) for p in range(4)])
-    got: dict[int, list[Message]] = {}
-    wait_until(lambda: _more(consumer, got) >= count)
-    consumer.close()
-    ordered = sorted((m for ms in got.values() for m in ms), key=lambda m: m.timestamp()[1])[-newest:]
+    got = read_messages(pipeline.bootstrap, topic, lambda found: len(found) >= count)
+    ordered = sorted(got, key=lambda m: m.timestamp()[1])[-newest:]
     return [Chunk(topic, p, part) for p in range(4) if (part := [m for m in ordered if m.partition() == p])]
-
-
-def _more(consumer: Consumer, got: dict[int, list[Message]]) -> int:
-    for message in consumer.consume(1000, 0.2):
-        assert message.error() is None
-        got.setdefault(message.partition() or 0, []).append(message)
-    return sum(map(len, got.values()))
 
 
 def allergic(predict: Callable[[Model, Matrix], object], times: int | None = None) -> Callable[[Model, Matrix], object]:
