@@ -18,7 +18,7 @@ from sinks.topics import DEAD_LETTERS, PROCESSED, TRANSACTIONS
 from streams.beside.source import Service
 from streams.brokers import wait_for_topics
 from streams.delivery import BatchConsumer
-from streams.role import Chunk, Handler
+from streams.role import Chunk, Handler, Told
 from streams.roles import SOURCES, Role, make_handler, now_ms
 from streams.settings import Settings
 from streams.transport import BatchApp
@@ -161,12 +161,13 @@ class _Process:
         except Exception as exc:  # noqa: BLE001 - an unexpected error must end the process, never pass for an outcome
             self._fail(exc)
 
-    async def _finish(self, chunks: Sequence[Chunk], rest: Awaitable[None] | None) -> None:
+    async def _finish(self, chunks: Sequence[Chunk], rest: Awaitable[Told] | None) -> None:
         try:
-            if rest is not None:
-                await rest
+            tell = None if rest is None else await rest
             self._consumer().done(chunks)
             self._health.batch_done(chunks)
+            if tell is not None:
+                tell()
         except Exception as exc:  # noqa: BLE001 - as above
             self._fail(exc)
 

@@ -20,7 +20,7 @@ from sinks.index_template import setup_index
 from sinks.label_store import LabelStore
 from sinks.opensearch import connect
 from streams.rejected import OnRejected, Rejected
-from streams.role import Chunk, Turn
+from streams.role import Chunk, Told, Turn
 from streams.settings import Settings
 from streams.watch.metrics import IndexMetrics
 from streams.watch.stages import log_batch
@@ -84,7 +84,7 @@ class IndexHandler:
     async def assigned(self, positions: dict[int, int | None]) -> None:
         """Nothing to do: documents overwrite themselves, whoever writes them."""
 
-    async def process(self, chunks: Sequence[Chunk], turn: Turn) -> Awaitable[None]:
+    async def process(self, chunks: Sequence[Chunk], turn: Turn) -> Awaitable[Told]:
         """Index the outcomes of the chunks; the writing is what is returned."""
         stages = self._metrics.stages
         stages.begin(chunks, self._now_ms())
@@ -102,7 +102,7 @@ class IndexHandler:
         if self._client is not None:
             await asyncio.to_thread(self._client.close)
 
-    async def _write(self, chunks: Sequence[Chunk], decoded: Decoded, taken_s: dict[str, float]) -> None:
+    async def _write(self, chunks: Sequence[Chunk], decoded: Decoded, taken_s: dict[str, float]) -> Told:
         """Store the documents of a batch.
 
         Raises:
@@ -125,8 +125,12 @@ class IndexHandler:
             await self._on_rejected(rejected)
         taken_s["write"] = perf_counter() - began_s
         reasons = Counter(item.reason for item in rejected)
-        self._metrics.batch(taken_s, len(records) - reasons["poison"], reasons)
-        log_batch(log, taken_s, chunks, documents=len(documents), rejected=dict(reasons))
+
+        def tell() -> None:
+            self._metrics.batch(taken_s, len(records) - reasons["poison"], reasons)
+            log_batch(log, taken_s, chunks, documents=len(documents), rejected=dict(reasons))
+
+        return tell
 
     def _decode(self, chunks: Sequence[Chunk]) -> Decoded:
         records: list[Message] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -38,6 +38,10 @@ def chunks_of(topic: str, partition: int, records: Sequence[Message], weight: in
     yield from chunks_of(topic, partition, records[half:], weight)
 
 
+Told = Callable[[], None]
+"""Counts and logs a batch that is done: nobody waits for that."""
+
+
 class Turn(Protocol):
     """Awaited by a handler before a batch has its first effect: the batch before is acknowledged then."""
 
@@ -61,11 +65,11 @@ class Handler(Protocol):
         """Partitions were assigned: partition -> committed offset (None: nothing was committed yet)."""
         ...
 
-    async def process(self, chunks: Sequence[Chunk], turn: Turn) -> Awaitable[None] | None:
+    async def process(self, chunks: Sequence[Chunk], turn: Turn) -> Awaitable[Told] | None:
         """Handle the chunks, up to where the next batch may be begun.
 
         What is returned is awaited beside the next batch; once it is done, every effect is durable and the offsets may
-        be committed. None: they are durable already.
+        be committed. What that gives is called when their commit is on its way. None: they are durable already.
         """
         ...
 

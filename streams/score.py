@@ -22,7 +22,7 @@ from streams.answers import Answers
 from streams.intake import Incoming, Intake, Reader, offset_of
 from streams.policy.files import SAMPLE
 from streams.policy.reload import Reloader
-from streams.role import Chunk, Turn
+from streams.role import Chunk, Told, Turn
 from streams.scorer import Scored, Scorer
 from streams.watch.metrics import ScoreMetrics
 from streams.watch.stages import log_batch
@@ -67,7 +67,7 @@ class ScoreHandler:
         self._reloader.assigned(positions)
         await self._scorer.assigned(positions)
 
-    async def process(self, chunks: Sequence[Chunk], turn: Turn) -> Awaitable[None] | None:
+    async def process(self, chunks: Sequence[Chunk], turn: Turn) -> Awaitable[Told] | None:
         """Score a batch; everything that it became is published by what is returned."""
         self._reloader.check()
         try:
@@ -106,7 +106,7 @@ class ScoreHandler:
         if count > 1:
             for half in _halves(chunks, count // 2):
                 if (rest := await self.process(half, turn)) is not None:
-                    await rest
+                    (await rest)()
             return
         try:
             intake, scored = await self._answers(chunks, turn)
@@ -116,16 +116,20 @@ class ScoreHandler:
             await turn()
             await self._condemn(chunks[0], exc)
             return
-        await self._publish(chunks, intake, scored, self._metrics.stages.taken_s)
+        (await self._publish(chunks, intake, scored, self._metrics.stages.taken_s))()
 
     async def _publish(
         self, chunks: Sequence[Chunk], intake: Intake, scored: Scored, taken_s: dict[str, float]
-    ) -> None:
+    ) -> Told:
         began_s = self._monotonic_s()
         await self._publisher.publish(intake.records + scored.records)
         taken_s["publish"] = self._monotonic_s() - began_s
-        self._metrics.batch(taken_s, scored.answers.tally(), intake)
-        log_batch(log, taken_s, chunks, outcomes=len(scored.answers), dead=intake.dead, rerouted=intake.rerouted)
+
+        def tell() -> None:
+            self._metrics.batch(taken_s, scored.answers.tally(), intake)
+            log_batch(log, taken_s, chunks, outcomes=len(scored.answers), dead=intake.dead, rerouted=intake.rerouted)
+
+        return tell
 
     async def _condemn(self, chunk: Chunk, problem: Exception) -> None:
         """Dead-letter the one record of a chunk, if it is the record's fault."""
