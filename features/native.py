@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import importlib.util
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol, cast
 
 from features.transaction import Transaction
@@ -39,6 +40,15 @@ def built(name: str) -> Any:  # noqa: ANN401 - a module, whose functions its pro
         return importlib.import_module(name)
     except ModuleNotFoundError:
         return None
+
+
+def missing(names: Iterable[str]) -> list[str]:
+    """Which of some native pieces were not built.
+
+    >>> missing(["features._nothing", "features.native"])
+    ['features._nothing']
+    """
+    return [name for name in names if importlib.util.find_spec(name) is None]
 
 
 native_decode: Final = cast("NativeDecode | None", built("features._decode"))

@@ -7,9 +7,11 @@ import socket
 from typing import Final
 
 import msgspec
+import structlog
 from redis.asyncio import Redis
 
 from features.decode import Decoder
+from features.native import missing
 from features.outage import Outage
 from features.redis_link import connect
 from features.store import OnlineStore
@@ -36,6 +38,10 @@ from streams.watch.health import Health
 from streams.watch.metrics import ScoreMetrics
 from streams.watch.policy_metrics import PolicyMetrics
 
+log = structlog.get_logger(__name__)
+
+NATIVE: Final = ("features._decode", "features._few", "scoring._shap", "scoring._trees", "streams._outcome")
+"""Native pieces that the role works with, where they were built."""
 _REDIS_TIMEOUT_S: Final = 5.0
 # How long Redis may take before a batch is scored without it, where no deadline is set and the policy is to degrade.
 _PATIENCE_S: Final = 1.0
@@ -139,6 +145,8 @@ def make_reader(settings: Settings) -> Reader:
 
 def score_handler(settings: Settings, health: Health) -> Handler:
     """The handler; raises FraudstreamError where a setting, the model or the rules cannot be used."""
+    if pieces := missing(NATIVE):
+        log.warning("native_pieces_missing", pieces=pieces, advice="install with a C compiler for twice the speed")
     degrades = settings.on_store_loss == "degrade"
     patience_s = settings.deadline_ms / 1000 or _PATIENCE_S
     state = make_state(settings, patience_s if degrades else 0, health.outages["redis"])
