@@ -15,6 +15,7 @@ import redis.asyncio
 
 from bench.peers.programs.job import (
     BROKER,
+    FOLDER,
     GROUP,
     KEPT_MS,
     REDIS,
@@ -33,6 +34,7 @@ from bench.peers.programs.job import (
 app = faust.App(
     GROUP, broker=f"kafka://{BROKER}", store="memory://", value_serializer="json", topic_disable_leader=True,
     web_enabled=False, broker_session_timeout=SESSION_TIMEOUT_S, broker_heartbeat_interval=1, producer_linger=0.02,
+    datadir=f"{FOLDER}/{GROUP}",
 )  # fmt: skip
 source, sink = app.topic(SOURCE), app.topic(SINK)
 store = redis.asyncio.Redis.from_url(REDIS)
