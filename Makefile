@@ -62,8 +62,8 @@ screenshots: install ## pictures of every page of the console, from the demo, in
 # Runs side by side, each with servers of its own: most of the time they wait for those, or for each other. The one
 # without servers takes what they leave. Processors are short: threads that train together wait for each other asleep.
 test: export OMP_WAIT_POLICY = PASSIVE
-SECOND := tests/streams/test_[r-s]*.py
-THIRD := tests/faults tests/console tests/streams/test_observability.py tests/streams/test_degraded.py
+SECOND := tests/streams/test_[r-s]*.py tests/streams/test_observability.py
+THIRD := tests/faults tests/console
 test: install ## all tests, on real servers
 	@mkdir -p .test; \
 	nice -n 5 $(BIN)/python -m pytest -m "not server" --durations=20 > .test/without-servers.log 2>&1 & without=$$!; \

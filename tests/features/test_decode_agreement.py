@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from features.decode import Decoder, decode_plain
@@ -12,6 +12,7 @@ from features.errors import DecodeError
 from features.money import EXPONENTS
 from features.native import native_decode
 from features.transaction import AUTHORIZATION, Transaction
+from tests.properties import examples
 
 REASONS = {"empty", "not_json", "not_object", "missing_field", "bad_type", "bad_id", "bad_amount", "bad_currency"}
 REASONS |= {"bad_time", "bad_field", "pan_without_key", "too_large"}
@@ -113,26 +114,26 @@ def check(record):
     assert not isinstance(exact, str) or exact in REASONS
 
 
-@settings(max_examples=800, deadline=None)
+@examples(200)
 @given(documents())
 @example(b'{"transaction_id":"t","card_id":"c","amount":1,"currency":"EUR","event_time":0,"x":"\xff"}')
 def test_documents(record):
     check(record)
 
 
-@settings(max_examples=600, deadline=None)
+@examples(150)
 @given(damaged())
 def test_damaged_documents(record):
     check(record)
 
 
-@settings(max_examples=500, deadline=None)
+@examples(125)
 @given(st.binary(max_size=60) | value.map(lambda text: text.encode(errors="surrogatepass")))
 def test_anything_at_all(record):
     check(record)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(75)
 @given(documents(), st.sampled_from([None, b"k" * 32]))
 def test_a_refusal_has_a_reason_and_a_card_number_never_passes(record, pan_key):
     result = outcome(Decoder(pan_key).decode, record)
@@ -141,7 +142,7 @@ def test_a_refusal_has_a_reason_and_a_card_number_never_passes(record, pan_key):
     assert "9999999999999995" not in repr(result)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(60)
 @given(good)
 def test_most_good_records_take_the_fast_way(fields):
     record = ("{" + ",".join(f'"{name}":{text}' for name, text in fields.items()) + "}").encode(errors="surrogatepass")
@@ -169,7 +170,7 @@ plain_values = {
 }  # fmt: skip
 
 
-@settings(max_examples=800, deadline=None)
+@examples(200)
 @given(
     st.fixed_dictionaries(plain_values, optional=dict.fromkeys([*NAMES[5:], "other"], texts.map(json.dumps) | value)),
     st.sampled_from(["", " ", "\n\t"]),

@@ -8,7 +8,7 @@ import struct
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
@@ -23,6 +23,7 @@ from streams.answers import Answers
 from streams.decided import At, Decided
 from streams.intake import Incoming
 from streams.records import NATIVE
+from tests.properties import examples
 
 pytestmark = pytest.mark.skipif(NATIVE is None, reason="the native piece was not built here")
 
@@ -97,7 +98,7 @@ def decided_of(some, degraded=UNSET):
     )  # fmt: skip
 
 
-@settings(max_examples=300)
+@examples(60)
 @given(st.lists(rows, min_size=1, max_size=4), st.just(UNSET) | st.just("store_away"))
 def test_records_are_those_of_outcomes(some, degraded):
     decided = decided_of(some, degraded)
