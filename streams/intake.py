@@ -71,16 +71,17 @@ class Reader:
         for chunk in chunks:
             for message in chunk.records:
                 try:
-                    item = self.decoded(message)
+                    transaction = self._decode(message)
                 except DecodeError as exc:
                     dead[exc.reason] = dead.get(exc.reason, 0) + 1
                     elsewhere.append(self.dead(message, chunk.partition, exc))
                     continue
-                if item.partition == chunk.partition:
-                    incoming.append(item)
+                home = home_partition(transaction.home_id, self._partitions)
+                if home == chunk.partition:
+                    incoming.append(Incoming(transaction, home, offset_of(message), _broker_ms(message, transaction)))
                 else:
                     rerouted += 1
-                    elsewhere.append(self._stray(message, chunk.partition, item.partition))
+                    elsewhere.append(self._stray(message, chunk.partition, home))
         return Intake(incoming, dead, rerouted, elsewhere)
 
     def decoded(self, message: Message) -> Incoming:
@@ -141,7 +142,10 @@ def rerouted_from(message: Message) -> tuple[bytes, int] | None:
     try:
         headers = message.headers() or ()
     except SystemError:
-        return None  # a header whose name is not UTF-8: confluent-kafka cannot give them, and they are not ours
+        # A header whose name is not UTF-8: confluent-kafka cannot give them, they are not ours, and to ask it once more
+        # for what it has freed ends the process.
+        message.set_headers([])
+        return None
     for header in headers:
         name, value = header[0], header[1]
         if name != REROUTED_FROM or not isinstance(value, bytes) or len(value) > _MAX_HEADER_BYTES:

@@ -19,6 +19,7 @@ from confluent_kafka import Producer
 
 from features.partition import home_partition
 from local.stack import Stack
+from streams.intake import rerouted_from
 from tests.oracles.naive import Event, NaiveCards
 from tests.oracles.traffic import SPAN_MS, awkward, wire
 from tests.streams.pipeline import Got, Pipeline
@@ -37,6 +38,7 @@ from tests.streams.records import (
 )
 from tests.streams.test_score_exact import assert_answered
 from tests.support import wait_until
+from tests.topics import read_messages
 
 VISA, SPACED = "4111111111111111", "4111 1111 1111 1111"
 PARTITIONS = 4
@@ -288,3 +290,6 @@ def test_header_names_that_are_no_text_stop_nothing(pipeline: Pipeline, monkeypa
     asyncio.run(publish())
     pipeline.start("score").wait_ready()
     assert_next_is_answered(pipeline)
+    # A batch that is halved is read again: its headers are asked for more than once.
+    for message in read_messages(pipeline.bootstrap, f"{pipeline.prefix}transactions"):
+        assert rerouted_from(message) == rerouted_from(message)
