@@ -14,6 +14,7 @@ from features.partition import home_partition
 from features.transaction import Transaction
 from sinks.deadletter import dead_letter
 from sinks.publisher import Record
+from streams.headers import headers_of
 from streams.role import Chunk
 
 REROUTED_FROM: Final = "rerouted_from"
@@ -139,15 +140,7 @@ def _broker_ms(message: Message, transaction: Transaction) -> int:
 
 def rerouted_from(message: Message) -> tuple[bytes, int] | None:
     """The header and the original timestamp in it; None where there is none that we could have written."""
-    try:
-        headers = message.headers() or ()
-    except SystemError:
-        # A header whose name is not UTF-8: confluent-kafka cannot give them, they are not ours, and to ask it once more
-        # for what it has freed ends the process.
-        message.set_headers([])
-        return None
-    for header in headers:
-        name, value = header[0], header[1]
+    for name, value in headers_of(message) or ():
         if name != REROUTED_FROM or not isinstance(value, bytes) or len(value) > _MAX_HEADER_BYTES:
             continue
         parts = value.split(b":")

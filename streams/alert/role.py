@@ -24,6 +24,7 @@ from streams.alert.spool import Offer, Spool
 from streams.alert.watch import RoutesWatch
 from streams.alert.webhook import WebhookChannel
 from streams.alert.worker import ChannelWorker
+from streams.headers import headers_of
 from streams.role import Chunk, Turn
 from streams.watch.metrics import AlertMetrics
 from streams.watch.stages import log_batch
@@ -169,7 +170,7 @@ class AlertHandler:
         wanted = {outcome.encode() for outcome in self._plan.outcomes}
         for chunk in chunks:
             for record in chunk.records:
-                verdict = dict(record.headers() or []).get("outcome")
+                verdict = dict(headers_of(record) or ()).get("outcome")
                 if verdict is None or verdict in wanted:
                     yield record
 

@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from features.errors import ServerUnavailable
 from sinks.kafka_refusals import Refusals, refusal_of
 from sinks.topics import mapped_errors
+from streams.headers import headers_of
 from streams.pan_scan.finder import Finder
 from streams.pan_scan.report import Report
 
@@ -121,13 +122,11 @@ def _parts(message: Message, report: Report) -> Iterator[tuple[str, bytes]]:
     for part, raw in (("key", message.key()), ("value", message.value())):
         if raw is not None:
             yield part, raw
-    try:
-        headers = message.headers() or []
-    except SystemError:  # a name that is not UTF-8: confluent-kafka cannot give the headers of this record
+    headers = headers_of(message)
+    if headers is None:
         report.notes.append(f"kafka: headers of {message.topic()}-{message.partition()}-{message.offset()} unreadable")
         return
-    for header in headers:
-        name, value = header[0], header[1]
+    for name, value in headers:
         yield "name of a header", name.encode()
         if value is not None:
             yield f"header {name}", value if isinstance(value, bytes) else value.encode()

@@ -9,6 +9,7 @@ import msgspec
 from confluent_kafka import Message
 
 from sinks.deadletter import Source
+from streams.headers import headers_of
 from streams.repair.topic_reader import Span, TopicReader, reading
 
 HEADER: Final = "reason"
@@ -67,9 +68,5 @@ def _source(message: Message) -> Source | None:
 
 def header_of(message: Message, name: str) -> bytes | None:
     """A header's value as bytes; None where there is none that can be read."""
-    try:
-        headers = message.headers() or ()
-    except SystemError:
-        return None  # a header whose name is not UTF-8: confluent-kafka cannot give them, and they are not ours
-    value = next((header[1] for header in headers if header[0] == name), None)
+    value = next((value for named, value in headers_of(message) or () if named == name), None)
     return value if isinstance(value, bytes) else None

@@ -18,6 +18,7 @@ import msgspec
 from confluent_kafka import Message
 
 from sinks.publisher import Headers, Publisher, Record
+from streams.headers import headers_of
 from streams.intake import REROUTED_FROM, offset_of
 from streams.repair.dlq import Letter, Place
 from streams.repair.refused import header_of
@@ -216,11 +217,7 @@ def _place(message: Message) -> Place:
 
 def _headers_of(message: Message) -> Headers:
     """The record's own headers; it arrives anew, so where it was before does not count."""
-    try:
-        headers = message.headers() or []
-    except SystemError:
-        return []  # a header whose name is not UTF-8: confluent-kafka cannot give them
-    return [(h[0], h[1]) for h in headers if h[0] not in _OURS]
+    return [(name, value) for name, value in headers_of(message) or () if name not in _OURS]
 
 
 def _outline(letter: Letter) -> Outline:
