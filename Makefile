@@ -40,6 +40,9 @@ $(STAMP): requirements.lock pyproject.toml hatch_build.py $(wildcard */_*.c)
 	    done || { echo "Installation failed; all that pip said is in $(VENV)/install.log:" >&2; tail -n 15 $(VENV)/install.log >&2; exit 1; }
 	@$(BIN)/python -m pip install --no-input --quiet --no-deps --no-build-isolation --editable . \
 	  || { echo "Installation of the checkout itself failed" >&2; exit 1; }
+	@for source in */_*.c; do \
+	  compgen -G "$${source%.c}.*.so" > /dev/null || echo "$$source was not compiled (no compiler, or no Python headers): its Python twin serves, slower" >&2; \
+	done
 	@touch $@
 	@echo "Installed: $(BIN)/fraudstream"
 

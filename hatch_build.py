@@ -14,7 +14,6 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from setuptools import Distribution, Extension
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import BaseError
 
 _FLAGS = ["-O2", "-std=c11", "-Wall", "-Wextra", "-Werror=implicit-function-declaration"]
 
@@ -37,15 +36,16 @@ class NativeHook(BuildHookInterface):
 def _built(source: Path, root: Path) -> Path | None:
     """The compiled module; None where it cannot be compiled."""
     name = f"{source.parent.name}.{source.stem}"
-    extension = Extension(name, [str(source.relative_to(root))], extra_compile_args=_FLAGS)
+    extension = Extension(name, [str(source)], extra_compile_args=_FLAGS, optional=True)
     command = build_ext(Distribution({"name": "fraudstream", "ext_modules": [extension]}))
     command.inplace = True
+    made = root / command.get_ext_filename(name)
+    made.unlink(missing_ok=True)  # one of an older source must not pass for this one's
     with tempfile.TemporaryDirectory() as folder:
-        command.build_temp = folder
+        command.build_lib = command.build_temp = folder
         command.ensure_finalized()
-        try:
-            command.run()
-        except (BaseError, OSError) as exc:
-            sys.stderr.write(f"{source.name} was not compiled, its Python twin serves instead: {exc}\n")
-            return None
-    return root / command.get_ext_filename(name)
+        command.run()
+    if made.exists():
+        return made
+    sys.stderr.write(f"{source.name} was not compiled, its Python twin serves instead\n")
+    return None

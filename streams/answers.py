@@ -43,7 +43,7 @@ class Answers:
     Args:
         decided: about its authorizations; None where there are none.
         others: outcomes of its other records, by their place in the batch.
-        native: writes plain ones; None: nobody does.
+        native: writes the records of what is decided; None: they are made of its outcomes.
     """
 
     def __init__(

@@ -95,7 +95,8 @@ def _members(decided: Decided) -> dict[int, bytes]:
     said = decided.unusual
     if degraded is not UNSET:
         said = {row: {**said.get(row, {}), "degraded": degraded} for row in range(len(decided.items))}
-    return {row: b"," + _JSON.encode(_Members(**more))[1:-1] for row, more in said.items()}
+    found = {row: _JSON.encode(_Members(**more))[1:-1] for row, more in said.items()}
+    return {row: b"," + members for row, members in found.items() if members}
 
 
 def record_of(topic: str, outcome: Outcome) -> Record:

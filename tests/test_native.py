@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -25,3 +28,22 @@ def test_every_piece_is_named() -> None:
 )
 def test_an_installed_checkout_has_them() -> None:
     assert missing(NATIVE) == []
+
+
+@pytest.mark.parametrize("compiler", ["false", "no-such-compiler"])
+def test_without_a_compiler_nothing_is_built_and_nothing_fails(tmp_path: Path, compiler: str) -> None:
+    """Nor does what an older source became pass for built."""
+    shutil.copy(ROOT / "hatch_build.py", tmp_path)
+    room = tmp_path / "features"
+    room.mkdir()
+    shutil.copy(ROOT / "features" / "_few.c", room)
+    old = room / f"_few{sysconfig.get_config_var('EXT_SUFFIX')}"
+    old.write_bytes(b"")
+    program = "import hatch_build, pathlib as p; r = p.Path.cwd(); print(hatch_build._built(r / 'features/_few.c', r))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, "CC": compiler}, cwd=tmp_path, capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "None"
+    assert "_few.c was not compiled" in done.stderr
+    assert not old.exists()

@@ -146,7 +146,9 @@ def make_reader(settings: Settings) -> Reader:
 def score_handler(settings: Settings, health: Health) -> Handler:
     """The handler; raises FraudstreamError where a setting, the model or the rules cannot be used."""
     if pieces := missing(NATIVE):
-        log.warning("native_pieces_missing", pieces=pieces, advice="install with a C compiler for twice the speed")
+        log.warning(
+            "native_pieces_missing", pieces=pieces, advice="answers are the same, slower; install with a C compiler"
+        )
     degrades = settings.on_store_loss == "degrade"
     patience_s = settings.deadline_ms / 1000 or _PATIENCE_S
     state = make_state(settings, patience_s if degrades else 0, health.outages["redis"])

@@ -47,6 +47,8 @@ FLAGS = {
     "dropped_fields": ("email",),
 }  # fmt: skip
 
+UNUSUAL = [{"late_by_ms": 5}, {"late_by_ms": UNSET}, FLAGS, {"shadow": Shadow(rules=("r",))}]
+
 transactions = st.builds(
     Transaction,
     transaction_id=TEXT, card_id=TEXT, amount_minor=st.just(1), currency=st.sampled_from(["EUR", "JPY", "KWD"]),
@@ -68,7 +70,7 @@ rows = st.fixed_dictionaries(
         "amount_minor": st.integers(1, MAX_AMOUNT_MINOR),
         "event_ms": st.integers(0, MAX_EVENT_MS),
         "reasons": st.none() | st.lists(st.builds(Reason, code=TEXT, text=TEXT, feature=st.none(), value=st.none())),
-        "unusual": st.none() | st.sampled_from([{"late_by_ms": 5}, FLAGS, {"shadow": Shadow(rules=("r",))}]),
+        "unusual": st.none() | st.sampled_from(UNUSUAL),
         "canary": st.booleans(),
     }
 )  # fmt: skip
