@@ -66,7 +66,7 @@ class Twin:
         self._width = tables.features + 1
         self._values = tables.values
         counts, targets = tables.tests.astype(np.int64), tables.targets.astype(np.int64)
-        place = np.cumsum([0, *counts[:-1]])[:, np.newaxis] + np.arange(counts.max(initial=0))
+        place = np.cumsum([0, *counts])[:-1, np.newaxis] + np.arange(counts.max(initial=0))
         # Groups are in order of their number of tests; shorter ones are filled with tests that nothing passes.
         real = np.arange(counts.max(initial=0)) < counts[:, np.newaxis]
         place = np.where(real, place, 0)
@@ -74,9 +74,9 @@ class Twin:
         self._splits = np.where(real, tables.splits[place], np.float32(-np.inf))
         self._missing_left = real & (tables.missing_left[place] > 0)
         self._targets = targets
-        self._begin = np.cumsum([0, *(targets << counts)[:-1]])
+        self._begin = np.cumsum([0, *(targets << counts)])[:-1]
         self._group = np.repeat(np.arange(len(targets)), targets)
-        self._of_line = np.arange(len(self._group)) - np.repeat(np.cumsum([0, *targets[:-1]]), targets)
+        self._of_line = np.arange(len(self._group)) - np.repeat(np.cumsum([0, *targets])[:-1], targets)
         self._features_of = tables.features_of.astype(np.int64)
 
     def add(self, rows: Floats, sums: Doubles, /) -> None:

@@ -184,6 +184,8 @@ def test_trees_of_one_leaf_add_nothing_but_their_value():
     contributions = found.contributions(x[:3])
     assert not contributions[:, :-1].any()
     np.testing.assert_allclose(contributions, shap(booster, x[:3]), atol=1e-6)
+    tables = tables_of(learner_of(booster)["gradient_booster"]["model"]["trees"], x.shape[1], 0.0)
+    assert not Shapley(tables, Twin(tables)).contributions(x[:3])[:, :-1].any()
 
 
 @pytest.mark.parametrize("parameters", [{"booster": "dart"}, {"objective": "reg:squarederror"}, {"max_depth": 12}])
