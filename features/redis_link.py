@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
-import hiredis
 import redis.asyncio as redis
 from redis import exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.typing import EncodableT
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from features.errors import ConfigError, ServerUnavailable, StoreAway, StoreError
@@ -41,31 +37,6 @@ class _Away(Exception):  # noqa: N818 - a state of the server, mapped before it 
     """Redis did not answer, or answered that it cannot serve now."""
 
 
-class _Plain(redis.Connection):
-    """A connection that writes commands in C: a batch's commit has thousands of arguments."""
-
-    def pack_command(self, *args: EncodableT) -> list[bytes]:
-        """A command as it goes over the wire."""
-        return _packed(args)
-
-
-class _Secure(redis.SSLConnection):
-    """The same over TLS."""
-
-    def pack_command(self, *args: EncodableT) -> list[bytes]:
-        """A command as it goes over the wire."""
-        return _packed(args)
-
-
-_PACKING: Final[dict[type, type]] = {redis.Connection: _Plain, redis.SSLConnection: _Secure}
-
-
-def _packed(args: tuple[EncodableT, ...]) -> list[bytes]:
-    # Of a name of two words, as of `CLIENT SETINFO`, each is an argument.
-    words = args[0].split() if isinstance(args[0], str | bytes) else [args[0]]
-    return [hiredis.pack_command((*words, *args[1:]))]
-
-
 def connect(url: str, *, ca_path: str = "", timeout_s: float = 5.0) -> redis.Redis:
     """A client for `FRAUD_REDIS_URL`; raises ConfigError for a URL that is none."""
     if ca_path and not url.startswith("rediss://"):
@@ -77,34 +48,7 @@ def connect(url: str, *, ca_path: str = "", timeout_s: float = 5.0) -> redis.Red
         client = redis.Redis.from_url(url, **options)
     except ValueError as exc:
         raise ConfigError(f"FRAUD_REDIS_URL is not a redis:// or rediss:// URL: {exc}") from None
-    pool = client.connection_pool
-    pool.connection_class = _PACKING.get(pool.connection_class, pool.connection_class)
     return client
-
-
-async def exchange(client: redis.Redis, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """Send commands in one go and read their answers, in their order; what the server refused is an answer too.
-
-    As a pipeline of redis-py does it, without the bookkeeping for each command that takes longer than Redis.
-    """
-    pool = client.connection_pool
-    connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # it has no types
-    try:
-        # One limit for all of it: redis-py begins and ends one for every answer.
-        async with asyncio.timeout(connection.socket_timeout):
-            await connection.send_packed_command([hiredis.pack_command(command) for command in commands])
-            return [await _answer(connection) for _ in commands]
-    except TimeoutError as exc:
-        raise exceptions.TimeoutError("no answer in time") from exc
-    finally:
-        await pool.release(connection)
-
-
-async def _answer(connection: redis.Connection) -> Any:  # noqa: ANN401 - whatever Redis answers
-    try:
-        return await connection.read_response(timeout=math.inf)
-    except exceptions.ResponseError as exc:
-        return exc
 
 
 async def waiting(call: Callable[[], Awaitable[T]], outage: Outage, give_up_s: float) -> T:

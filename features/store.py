@@ -24,7 +24,8 @@ from redis import exceptions
 
 from features.errors import ConfigError, StaleEpoch, StoreError, StoreLost
 from features.outage import Outage
-from features.redis_link import exchange, waiting
+from features.redis_line import RedisLine
+from features.redis_link import waiting
 
 T = TypeVar("T")
 
@@ -91,7 +92,7 @@ class OnlineStore:
         self, client: redis.Redis, *, key_prefix: str, ttl_ms: int, startup_wait_s: float, patience_s: float = 0,
         outage: Outage | None = None,
     ) -> None:  # fmt: skip
-        self._client = client
+        self._client, self._line = client, RedisLine(client)
         self._prefix = key_prefix
         self._ttl_ms = ttl_ms
         self._startup_wait_s, self._patience_s = startup_wait_s, patience_s
@@ -163,7 +164,7 @@ class OnlineStore:
         keys = {p: self._state_keys(p) + self._history_keys(p, names) for p, names in cards.items()}
 
         async def read_all() -> list[list[bytes | None]]:
-            return _granted(await exchange(self._client, [("MGET", *names) for names in keys.values()]))
+            return _granted(await self._line.exchange([("MGET", *names) for names in keys.values()]))
 
         answers = await self._waiting(read_all)
         result: dict[int, Snapshot] = {}
@@ -221,10 +222,10 @@ class OnlineStore:
         return [len(keys), *keys, *arguments]
 
     async def _run_commits(self, calls: Sequence[Sequence[bytes | str | int]]) -> list[bytes]:
-        answers = await exchange(self._client, [("EVALSHA", _COMMIT_SHA, *call) for call in calls])
+        answers = await self._line.exchange([("EVALSHA", _COMMIT_SHA, *call) for call in calls])
         unknown = [place for place, answer in enumerate(answers) if isinstance(answer, exceptions.NoScriptError)]
         if unknown:
-            again = await exchange(self._client, [("EVAL", _COMMIT, *calls[place]) for place in unknown])
+            again = await self._line.exchange([("EVAL", _COMMIT, *calls[place]) for place in unknown])
             for place, answer in zip(unknown, again, strict=True):
                 answers[place] = answer
         return _granted(answers)

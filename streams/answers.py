@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 import msgspec
-import numpy as np
 from msgspec import UNSET
 
-from features.history import Int64
 from scoring.outcome import Outcome
 from sinks.publisher import Record
 from streams.decided import UNUSUAL, Decided
@@ -24,14 +22,14 @@ class Tally(msgspec.Struct, frozen=True):
 
     Attributes:
         verdicts: how many of each.
-        latency_ms: of each outcome, shape (n,).
+        latency_ms: of each outcome, length n.
         unusual: field of `Fraud`, one of `UNUSUAL` -> outcomes that have it.
         reversals: how many of each kind.
         degraded: how many for each reason.
     """
 
     verdicts: Mapping[str, int]
-    latency_ms: Int64
+    latency_ms: list[int]
     unusual: Mapping[str, int]
     reversals: Mapping[str, int]
     degraded: Mapping[str, int]
@@ -80,16 +78,16 @@ class Answers:
         """What is to be counted."""
         decided, others = self._decided, [outcome.fraud for outcome in self._others.values()]
         verdicts = Counter[str](fraud.outcome for fraud in others)
-        latency_ms = np.array([fraud.latency_ms for fraud in others], np.int64)
+        latency_ms = [fraud.latency_ms for fraud in others]
         unusual = Counter(name for fraud in others for name in UNUSUAL if getattr(fraud, name) is not UNSET)
         reversals = Counter[str](fraud.reversal for fraud in others if fraud.reversal is not UNSET)
         degraded = Counter(fraud.degraded for fraud in others if fraud.degraded is not UNSET)
         if decided is not None:
+            now_ms = decided.at.now_ms
             verdicts.update(decided.verdicts)
-            broker_ms = np.array([item.broker_ms for item in decided.items], np.int64)
-            latency_ms = np.concatenate((latency_ms, decided.at.now_ms - broker_ms))
-            said = decided.unusual.values()
-            unusual.update(name for more in said for name, value in more.items() if value is not UNSET)
+            latency_ms += [now_ms - item.broker_ms for item in decided.items]
+            for more in decided.unusual.values():
+                unusual.update(name for name, value in more.items() if value is not UNSET)
             if decided.at.degraded is not UNSET:
                 degraded[decided.at.degraded] += len(decided.items)
         return Tally(verdicts, latency_ms, unusual, reversals, degraded)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 import structlog
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -118,8 +117,7 @@ class Health:
         """The batch that began first is durable."""
         began_s = self._batches_since_s.popleft()
         done_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
-        stamps_ms = [record.timestamp()[1] for chunk in chunks for record in chunk.records]
-        ages_s = np.maximum(done_ms - np.array(stamps_ms, np.int64), 0) / 1000
+        ages_s = [max(done_ms - record.timestamp()[1], 0) / 1000 for chunk in chunks for record in chunk.records]
         self._metrics.batch(ages_s, self._clock_s() - began_s)
 
     # -- asked by others --------------------------------------------------------------------------------------------

@@ -7,12 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import HistogramMetricFamily
 from prometheus_client.registry import Collector
-
-Float64 = NDArray[np.float64]
 
 LATENCY_S: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0,
@@ -59,16 +56,16 @@ class Histogram(Collector):
         self._counts[label][bisect_left(self._bounds, value)] += 1
         self._sums[label] += value
 
-    def observe_all(self, values: Float64) -> None:
-        """Count many values, of a histogram without a label; shape (n,)."""
+    def observe_all(self, values: Sequence[float]) -> None:
+        """Count many values, of a histogram without a label."""
         counts = self._counts[""]
         if len(values) < _MANY:
-            for value in values.tolist():
+            for value in values:
                 counts[bisect_left(self._bounds, value)] += 1
         else:
-            found = np.bincount(self._edges.searchsorted(values), minlength=len(counts)).tolist()
+            found = np.bincount(self._edges.searchsorted(np.array(values)), minlength=len(counts)).tolist()
             counts[:] = [before + more for before, more in zip(counts, found, strict=True)]
-        self._sums[""] += float(values.sum())
+        self._sums[""] += sum(values)
 
     def observe_each(self, values: Mapping[str, float]) -> None:
         """Count one value for each of some values of the label."""

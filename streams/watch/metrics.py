@@ -17,7 +17,7 @@ from features.tiles import Tiles
 from sinks.deadletter import Reason
 from streams.answers import Tally
 from streams.intake import Intake
-from streams.watch.histogram import LATENCY_S, SIZES, Float64, Histogram
+from streams.watch.histogram import LATENCY_S, SIZES, Histogram
 from streams.watch.stages import INDEX_STAGES, SCORE_STAGES, Stages
 
 _VERDICTS: Final = ("approve", "review", "block")
@@ -43,11 +43,11 @@ class RoleMetrics:
         )
         self.partitions = Gauge("fraud_partitions_assigned", "partitions of this process", registry=registry)
 
-    def batch(self, ages_s: Float64, seconds: float) -> None:
+    def batch(self, ages_s: Sequence[float], seconds: float) -> None:
         """A batch is durable.
 
         Args:
-            ages_s: seconds since the broker took each of its records; shape (n,).
+            ages_s: seconds since the broker took each of its records.
             seconds: since it was taken in hand.
         """
         self._batches.inc()
@@ -123,7 +123,7 @@ class ScoreMetrics:
             self._reversals[kind].inc(count)
         for reason, count in tally.degraded.items():
             self._degraded.get(reason, self._degraded[OTHER]).inc(count)
-        self._latency.observe_all(np.maximum(tally.latency_ms, 0) / 1000)
+        self._latency.observe_all([max(ms, 0) / 1000 for ms in tally.latency_ms])
         for verdict, count in tally.verdicts.items():
             self._outcomes[verdict].inc(count)
         if intake.rerouted:
