@@ -11,23 +11,21 @@ from prometheus_client import CollectorRegistry
 
 from bench.cards import PARTITIONS, TTL_MS, Cards, Sent
 from bench.spread import Spread, spread
-from features.apply import apply_batch, changed_cards, packed_histories
 from features.catalogue import feature_matrix
 from features.decode import Decoder
-from features.history import unpack
 from features.partition import home_partition
-from features.settle import settled
 from features.store import Snapshot
+from features.stored import Limits, apply_stored
 from scoring.model import Model
 from scoring.policy import Policy
 from scoring.reasons import explain
 from streams.columns import Roster, batch_columns
-from streams.decisions import Decisions, Limits
+from streams.decisions import Decisions
 from streams.intake import Incoming, Intake
 from streams.watch.metrics import ScoreMetrics
 
 STAGES: Final = (
-    "decode", "home", "roster", "unpack", "columns", "settle", "apply+windows", "decide", "pack", "encode", "metrics",
+    "decode", "home", "roster", "columns", "windows", "decide", "encode", "metrics",
 )  # fmt: skip
 PARTS: Final = ("features", "model", "reasons")
 """Parts of `decide`, timed apart on the same input."""
@@ -81,21 +79,12 @@ class _Stages:
         lap("roster")
         snapshots = {0: Snapshot(offset - 1, [self._stored[card] for card in roster.cards[0]])}
         lap(None)
-        histories = unpack(snapshots[0].histories)
-        lap("unpack")
         columns = batch_columns(incoming, roster.rank, snapshots, _SKEW_MS)
         lap("columns")
-        histories = settled(histories, columns, limit=_LIMITS.hot_card_records, retention_ms=TTL_MS)
-        lap("settle")
-        applied = apply_batch(histories, columns, retention_ms=TTL_MS, clock_skew_ms=_SKEW_MS)
-        lap("apply+windows")
+        applied = apply_stored(snapshots[0].histories, columns, roster.last_offsets(), _LIMITS).applied
+        lap("windows")
         answers = self._decisions.answers(incoming, applied, self._now_ms)
         lap("decide")
-        packed_histories(
-            applied, histories, changed_cards(applied, histories),
-            last_offset=roster.last_offsets(),
-        )  # fmt: skip
-        lap("pack")
         answers.records("processed")
         lap("encode")
         self._metrics.batch({}, answers.tally(), Intake(incoming, {}, 0, []))

@@ -11,7 +11,6 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from features.few import FEW, append_few
 from features.history import HEADER_BYTES, Bool, Histories, Int64, UInt64, folded_header, headers, pack_words
 from features.log import Log, build_log
 from features.tiles import NEVER_FOLDED
@@ -25,15 +24,10 @@ _TABLE_FACTOR: Final = 16
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """What became of a batch.
+    """What became of the n records of a batch.
 
     Attributes:
-        words: histories with what the batch appended, one card after the other; records that leave no trace stand last
-            on each card; shape (entries, 3).
-        start: first position of each card; length cards.
-        end: position after each card's last entry that stays; length cards.
-        position: position in the words of each authorization's first copy, -1 for a reversal; length n.
-        appended: the record became an entry; length n.
+        authorization: False for a reversal; length n.
         duplicate: a copy at an offset not yet applied; length n.
         conflict: a copy that names another amount or time than the first; length n.
         behind_ms: how far a copy's first lies behind the newest authorization, 0 for a first; length n.
@@ -41,13 +35,10 @@ class Applied(msgspec.Struct, frozen=True):
         clamped: the first copy has its record's time instead of its own; False for a reversal; length n.
         reversal: what a reversal did, by index in the batch.
         aggregates: of the authorizations, in batch order.
+        ordinary: each is a first authorization, in order of time; nothing is known to be unusual about any.
     """
 
-    words: UInt64
-    start: Int64
-    end: Int64
-    position: Int64
-    appended: Bool
+    authorization: Bool
     duplicate: Bool
     conflict: Bool
     behind_ms: Int64
@@ -55,9 +46,33 @@ class Applied(msgspec.Struct, frozen=True):
     clamped: Bool
     reversal: dict[int, str]
     aggregates: Aggregates
+    ordinary: bool = False
 
 
-def apply_batch(histories: Histories, batch: Batch, *, retention_ms: int, clock_skew_ms: int) -> Applied:
+class Grown(msgspec.Struct, frozen=True):
+    """Histories with what a batch appended.
+
+    Attributes:
+        words: one card after the other; records that leave no trace stand last on each card; shape (entries, 3).
+        start: first position of each card; length cards.
+        end: position after each card's last entry that stays; length cards.
+    """
+
+    words: UInt64
+    start: Int64
+    end: Int64
+
+
+def all_first(aggregates: Aggregates, clamped: Bool) -> Applied:
+    """Of n authorizations, each the first of its identity and in order of time."""
+    notes = nothing_noted(len(clamped))
+    return Applied(
+        notes.appended, notes.duplicate, notes.conflict, notes.behind_ms, notes.folded, clamped, notes.reversal,
+        aggregates, ordinary=not np.count_nonzero(clamped),
+    )  # fmt: skip
+
+
+def apply_batch(histories: Histories, batch: Batch, *, retention_ms: int, clock_skew_ms: int) -> tuple[Applied, Grown]:
     """Apply a batch to the histories and aggregate every authorization over its own prefix.
 
     Args:
@@ -67,12 +82,6 @@ def apply_batch(histories: Histories, batch: Batch, *, retention_ms: int, clock_
         clock_skew_ms: how far an event's own time may lie after its record's.
     """
     notes = nothing_noted(len(batch.card))
-    if 0 < len(batch.card) <= FEW and not np.count_nonzero(batch.redelivered):
-        few = append_few(histories, pack_words(batch.entries), batch.card, retention_ms)
-        if few is not None:
-            return _applied(
-                few.words, few.start, few.start[1:], few.position, batch.entries.clamped, notes, few.aggregates
-            )
     by_card = batch.card.argsort(kind="stable")
     for card, events in _cards_to_walk(histories, batch, by_card):
         walk = Walk(histories, card, retention_ms, clock_skew_ms)
@@ -87,16 +96,11 @@ def apply_batch(histories: Histories, batch: Batch, *, retention_ms: int, clock_
         _note_folded(histories, batch, notes, aggregates)
         end = end - np.bincount(batch.card[notes.passing], minlength=len(end))
     clamped = clamped_of(log.words[position]) & authorization
-    return _applied(log.words, log.start, end, position, clamped, notes, aggregates)
-
-
-def _applied(
-    words: UInt64, start: Int64, end: Int64, position: Int64, clamped: Bool, notes: Annotations, aggregates: Aggregates
-) -> Applied:
-    return Applied(
-        words, start[:-1], end, position, notes.appended, notes.duplicate, notes.conflict, notes.behind_ms,
-        notes.folded, clamped, notes.reversal, aggregates,
+    applied = Applied(
+        authorization, notes.duplicate, notes.conflict, notes.behind_ms, notes.folded, clamped, notes.reversal,
+        aggregates,
     )  # fmt: skip
+    return applied, Grown(log.words, log.start[:-1], end)
 
 
 def _note_folded(histories: Histories, batch: Batch, notes: Annotations, aggregates: Aggregates) -> None:
@@ -164,23 +168,23 @@ def _with_namesakes(histories: Histories, batch: Batch) -> Int64:
     return found
 
 
-def changed_cards(applied: Applied, histories: Histories) -> Int64:
+def changed_cards(grown: Grown, histories: Histories) -> Int64:
     """Ranks of the cards that have more entries than before, in ascending order."""
-    return np.flatnonzero(applied.end - applied.start != histories.counts)
+    return np.flatnonzero(grown.end - grown.start != histories.counts)
 
 
-def packed_histories(applied: Applied, histories: Histories, changed: Int64, *, last_offset: Int64) -> list[bytes]:
+def packed_histories(grown: Grown, histories: Histories, changed: Int64, *, last_offset: Int64) -> list[bytes]:
     """Packed values of the changed cards: what the batch met, and what it appended.
 
     Args:
-        applied: from `apply_batch`.
+        grown: from `apply_batch`.
         histories: what the batch was applied to.
         changed: ranks of the cards to pack, such as `changed_cards`.
         last_offset: offset of the last record of the batch in each card's partition; shape (cards,).
     """
     heads = headers(histories.counts[changed], last_offset[changed]).tobytes()
-    body = applied.words.tobytes()
-    begin, end = applied.start[changed] * ENTRY_BYTES, applied.end[changed] * ENTRY_BYTES
+    body = grown.words.tobytes()
+    begin, end = grown.start[changed] * ENTRY_BYTES, grown.end[changed] * ENTRY_BYTES
     values = [
         heads[at : at + HEADER_BYTES] + body[b:e]
         for at, b, e in zip(range(0, len(heads), HEADER_BYTES), begin.tolist(), end.tolist(), strict=True)

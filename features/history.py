@@ -215,6 +215,15 @@ def is_after(offset: int, written: int) -> bool:
     return 0 < (offset - written) % (1 << _WRITTEN_BITS) < 1 << (_WRITTEN_BITS - 1)
 
 
+def is_long(value: bytes, entries: int) -> bool:
+    """Whether a packed history is folded, or has so many entries.
+
+    >>> is_long(header(0, 0) + bytes(48), 2), is_long(header(0, 0) + bytes(48), 3)
+    (True, False)
+    """
+    return value[HEADER_BYTES - 1] == FOLDED or len(value) - HEADER_BYTES >= entries * ENTRY_BYTES
+
+
 def unpack(values: Sequence[bytes | None]) -> Histories:
     """The histories of several cards; None for a card without one.
 

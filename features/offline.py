@@ -232,7 +232,8 @@ def _apply(frame: pl.DataFrame, retention_ms: int, clock_skew_ms: int) -> Applie
     nothing = np.zeros(int(card[-1]) + 1, np.int64)
     nobody = Histories(np.empty((0, 3), WORD), nothing, nothing, nothing, no_tiles(len(nothing)))
     batch = Batch(entries, card, column["event_ms"], offset, redelivered=np.zeros(len(frame), np.bool_))
-    return apply_batch(nobody, batch, retention_ms=retention_ms, clock_skew_ms=clock_skew_ms)
+    applied, _ = apply_batch(nobody, batch, retention_ms=retention_ms, clock_skew_ms=clock_skew_ms)
+    return applied
 
 
 def _is_applied(name: str) -> bool:
@@ -259,12 +260,12 @@ def _is_told(name: str) -> bool:
 
 def _counted(frame: pl.DataFrame, applied: Applied, grace_ms: int) -> Int64:
     """The summary of one chunk as an array."""
-    asked = applied.position >= 0
+    asked = applied.authorization
     late_by_ms, copy = applied.aggregates.late_by_ms, applied.duplicate[asked]
     flagged = np.maximum(late_by_ms, applied.behind_ms[asked]) > grace_ms
     return np.array(
         [
             len(frame), asked.sum(), (~asked).sum(), copy.sum(), ((late_by_ms > 0) & ~copy).sum(), flagged.sum(),
-            len(applied.start),
+            np.count_nonzero(np.diff(frame["rank"].to_numpy())) + 1,
         ]
     )  # fmt: skip

@@ -35,6 +35,10 @@ class Batch(msgspec.Struct, frozen=True):
     offset: Int64
     redelivered: Bool
 
+    def take(self, rows: Int64, card: Int64) -> Batch:
+        """Some of the records, with other ranks."""
+        return Batch(self.entries.take(rows), card, self.event_ms[rows], self.offset[rows], self.redelivered[rows])
+
 
 class Annotations(msgspec.Struct):
     """Columns that the walk fills in; `place` is an entry's place within its own card's log.

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
 import numpy as np
 
-from features.apply import Applied, apply_batch, changed_cards, packed_histories
-from features.history import Histories, unpack
-from features.settle import settled
+from features.apply import Applied
 from features.store import Commit, OnlineStore, Snapshot
+from features.stored import Limits, apply_stored
 from streams.columns import Roster, batch_columns
-from streams.decisions import Limits
 from streams.intake import Incoming
 from streams.renamed import Renamed, names_to_read, settle
 from streams.watch.metrics import ScoreMetrics
@@ -44,41 +43,28 @@ class CardState:
         snapshots, moved = settle(roster, await self._store.read(names_to_read(roster)))
         if self._metrics is not None:
             self._metrics.stages.lap("read")
-        histories = unpack([h for partition in roster.cards for h in snapshots[partition].histories])
-        limits = self._limits
-        batch = batch_columns(incoming, roster.rank, snapshots, limits.clock_skew_ms)
-        histories = settled(histories, batch, limit=limits.hot_card_records, retention_ms=limits.retention_ms)
-        applied = apply_batch(histories, batch, retention_ms=limits.retention_ms, clock_skew_ms=limits.clock_skew_ms)
+        histories = [history for partition in roster.cards for history in snapshots[partition].histories]
+        batch = batch_columns(incoming, roster.rank, snapshots, self._limits.clock_skew_ms)
+        stored = apply_stored(histories, batch, roster.last_offsets(), self._limits)
         if self._metrics is not None:
             self._metrics.stages.lap("windows")
-            self._metrics.hot(histories.tiles)
-        return applied, Pending(roster, snapshots, histories, moved)
+            self._metrics.hot(stored.folded)
+        return stored.applied, Pending(roster, snapshots, stored.packed, moved)
 
     def alone(self, incoming: Sequence[Incoming]) -> Applied:
         """Every record as the first of its card, for when no history can be had; nothing is read and nothing stored."""
-        batch = batch_columns(incoming, np.arange(len(incoming)), {}, self._limits.clock_skew_ms)
-        return apply_batch(
-            unpack([None] * len(incoming)),
-            batch,
-            retention_ms=self._limits.retention_ms,
-            clock_skew_ms=self._limits.clock_skew_ms,
-        )
+        alone = np.arange(len(incoming))
+        batch = batch_columns(incoming, alone, {}, self._limits.clock_skew_ms)
+        return apply_stored([None] * len(incoming), batch, alone, self._limits).applied
 
-    async def commit(self, applied: Applied, pending: Pending) -> None:
+    async def commit(self, pending: Pending) -> None:
         """Store what changed and move each partition's `applied`, one atomic script a partition, all in one go."""
         roster = pending.roster
-        changed = changed_cards(applied, pending.histories)
-        values = packed_histories(
-            applied,
-            pending.histories,
-            changed,
-            last_offset=roster.last_offsets(),
-        )
-        packed = dict(zip(changed.tolist(), values, strict=True))
         commits = []
         for partition, names in roster.cards.items():
             base = roster.first_rank[partition]
-            stored = {name: packed[base + k] for k, name in enumerate(names) if base + k in packed}
+            own = zip(names, pending.packed[base : base + len(names)], strict=True)
+            stored = {name: value for name, value in own if value is not None}
             # A history that was taken over is stored under its new name even where the batch has not changed it.
             stored = {**pending.renamed.taken.get(partition, {}), **stored}
             dropped = pending.renamed.dropped.get(partition, [])
@@ -90,10 +76,17 @@ class CardState:
             await self._store.commit_all(commits)
 
 
-class Pending:
-    """What a batch read, kept until it is committed."""
+class Pending(msgspec.Struct, frozen=True):
+    """What is to be committed of a batch.
 
-    def __init__(
-        self, roster: Roster, snapshots: Mapping[int, Snapshot], histories: Histories, renamed: Renamed
-    ) -> None:
-        self.roster, self.snapshots, self.histories, self.renamed = roster, snapshots, histories, renamed
+    Attributes:
+        roster: its cards.
+        snapshots: what was read of each partition.
+        packed: by rank the history to be stored; None where nothing has changed.
+        renamed: what moves to another name.
+    """
+
+    roster: Roster
+    snapshots: Mapping[int, Snapshot]
+    packed: list[bytes | None]
+    renamed: Renamed

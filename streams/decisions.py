@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 from features.apply import Applied
 from features.catalogue import FEATURE_SET, feature_matrix
 from features.history import Int64
+from features.stored import Limits
 from features.times import format_rfc3339
 from scoring.model import Model
 from scoring.outcome import Fraud, Outcome, Source, outcome_of
@@ -24,15 +25,6 @@ from streams.intake import Incoming
 
 STAGES: Final = ("features", "model", "rules", "reasons")
 """What comes between the windows and the outcomes."""
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """What the windows depend on besides the records."""
-
-    retention_ms: int
-    grace_ms: int
-    clock_skew_ms: int
-    hot_card_records: int
 
 
 class Decisions:
@@ -74,12 +66,7 @@ class Decisions:
         at = At(
             now_ms, format_rfc3339(now_ms), degraded, policy.model.version, challenger, policy.ruleset, self._source
         )  # fmt: skip
-        is_reversal: list[bool] = (applied.position < 0).tolist()
-        others = {
-            place: self._reversal(incoming[place], applied, place, at)
-            for place, reverses in enumerate(is_reversal)
-            if reverses
-        }
+        others = {place: self._reversal(incoming[place], applied, place, at) for place in sorted(applied.reversal)}
         authorizations = [item for place, item in enumerate(incoming) if place not in others] if others else incoming
         if not authorizations:
             for stage in STAGES:
@@ -141,7 +128,9 @@ class _Standing(msgspec.Struct, frozen=True):
 
 def _standing(applied: Applied, items: Sequence[Incoming], grace_ms: int) -> _Standing:
     """What stands of each authorization, and what is unusual about it."""
-    windows, asked = applied.aggregates, applied.position >= 0
+    windows, asked = applied.aggregates, applied.authorization
+    if applied.ordinary:
+        return _Standing(windows.time_ms, _dropped(items))
     duplicate, conflict, folded = applied.duplicate[asked], applied.conflict[asked], applied.folded[asked]
     # Of a clamped first only its copies know what it said.
     shown = applied.clamped[asked] & ~conflict
@@ -162,10 +151,18 @@ def _standing(applied: Applied, items: Sequence[Incoming], grace_ms: int) -> _St
         }
         for row in np.flatnonzero(unusual).tolist()
     }
-    for row, item in enumerate(items):
-        if item.transaction.dropped_fields:
-            flags.setdefault(row, {})["dropped_fields"] = item.transaction.dropped_fields
+    for row, dropped in _dropped(items).items():
+        flags.setdefault(row, {}).update(dropped)
     return _Standing(event_ms, flags)
+
+
+def _dropped(items: Sequence[Incoming]) -> dict[int, dict[str, Any]]:
+    """The fields of the rows whose transactions had fields that were dropped."""
+    return {
+        row: {"dropped_fields": item.transaction.dropped_fields}
+        for row, item in enumerate(items)
+        if item.transaction.dropped_fields
+    }
 
 
 def _reasons(batch: Batch, judged: Judged, policy: Policy) -> dict[int, list[Reason]]:

@@ -29,6 +29,9 @@ from streams.watch.lag import Progress
 # mode names a service's logger after its module; what Faust says of its services belongs with Faust's lines.
 FAUST_LOG: Final = logging.getLogger("faust.services")
 
+# A batch of less than so many records is followed at such a pace (`BatchConsumer.next_batch`).
+_FEW: Final = 256
+_PACE_S: Final = 0.007
 _CLOSE_S: Final = 15.0
 _STOP_CHECK_S: Final = 0.1
 _REVOKE_S: Final = 240.0
@@ -76,6 +79,7 @@ class BatchConsumer(Consumer):
         self._ending: Future[None] | None = None
         self._poller: Poller | None = None
         self._wanted = 0
+        self._is_quiet, self._taken_s = True, 0.0
         super().__post_init__()
 
     # -- the agent's side -------------------------------------------------------------------------------------------
@@ -83,10 +87,15 @@ class BatchConsumer(Consumer):
     async def next_batch(self, stream: Any, max_records: int) -> tuple[list[Chunk], Turn]:  # noqa: ANN401 - faust's own stream
         """Everything that is available now, up to a weight of about `max_records`, and what it waits for.
 
-        Waits while there is nothing.
+        Waits while there is nothing. Where there is much, the next batch is computed while this one is published. Where
+        there is little, nothing is taken before this one is done, and that not all too often: taken earlier, records
+        would only wait for their turn while others come that have to wait for the next, and a batch of one costs nearly
+        as much as a batch of twenty. A record that comes alone waits for nothing.
         """
         channel = stream.channel
         while True:
+            if self._is_quiet and channel.empty():
+                await self._in_hand.idle.wait()
             chunks: list[Chunk] = []
             weight = 0
             while not (chunks and channel.empty()) and weight < max_records:
@@ -100,11 +109,12 @@ class BatchConsumer(Consumer):
                 await asyncio.Event().wait()  # until the agent is cancelled: these records stay for the next start
             if chunks:
                 break
+        now_s = monotonic()
+        self._is_quiet, self._taken_s = weight < _FEW, now_s
         generation = self._generation
         batch, turn = self._in_hand.take(lambda: generation == self._generation)
         self._unacked_messages.add(batch)  # type: ignore[arg-type]  # it only has to look like a message
-        now = monotonic()
-        self.app.monitor.stream_inbound_time.update({TP(c.topic, c.partition): now for c in chunks})
+        self.app.monitor.stream_inbound_time.update({TP(c.topic, c.partition): now_s for c in chunks})
         return chunks, turn
 
     def done(self, chunks: Sequence[Chunk]) -> None:
@@ -141,7 +151,7 @@ class BatchConsumer(Consumer):
         """Ask for records; the agent is there before the poll thread is."""
         self._wanted = records
         if self._poller is not None:
-            self._poller.want(records)
+            self._poller.want(records, self._taken_s + _PACE_S if self._is_quiet else 0.0)
 
     def _poller_of(self) -> Poller:
         assert self._poller is not None

@@ -74,7 +74,7 @@ async def compare(
         applied, pending = await cards.apply(batch, {_PARTITION: batch[-1].offset})
         exponents = np.array([item.transaction.exponent for item in batch], np.int64)
         served = feature_matrix(applied.aggregates, exponents)
-        await cards.commit(applied, pending)
+        await cards.commit(pending)
         rows = np.array([place[item.transaction.transaction_id] for item in batch])
         unequal = np.argwhere(served.view(np.int64) != np.ascontiguousarray(wanted[rows]).view(np.int64))
         different += len(unequal)

@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from time import monotonic
 from typing import Final, Protocol
 
 import structlog
@@ -97,16 +98,16 @@ class Poller(threading.Thread):
         self._paused = False
         # Records that came with an answer to a commit, while nobody waited for any.
         self._gathered: list[Message] = []
-        self._wanted = 0
+        self._wanted, self._from_s = 0, 0.0
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self.commits_on_close = True
 
     # -- called from the event loop ---------------------------------------------------------------------------------
 
-    def want(self, records: int) -> None:
-        """The agent waits for records, as many as there are up to this number."""
-        self._wanted = records
+    def want(self, records: int, from_s: float = 0.0) -> None:
+        """The agent waits for records, as many as there are up to this number at a moment of the monotonic clock."""
+        self._from_s, self._wanted = from_s, records
         self._wake.set()
 
     def done(self, offsets: Mapping[int, int]) -> None:
@@ -149,14 +150,18 @@ class Poller(threading.Thread):
         while self._calls:
             self._calls.popleft()()
         self._start_commit()
-        if self._wanted:
+        early_s = self._from_s - monotonic() if self._wanted else _POLL_S
+        if early_s <= 0:
             self._hand_over(self._wanted)
         elif self._committing:
             # The answer is served by a poll, and comes within milliseconds.
             if len(self._gathered) > _ENOUGH:
                 self._wake.wait(_SELDOM_S)
                 self._wake.clear()
-            self._gather(_POLL_S)
+            self._gather(min(early_s, _POLL_S))
+        elif self._wanted:
+            self._wake.wait(early_s)
+            self._wake.clear()
         else:
             woken = self._wake.wait(_BUSY_WAIT_S if self._flowing else _POLL_S)
             self._wake.clear()

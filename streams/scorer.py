@@ -15,7 +15,6 @@ from typing import Final
 import msgspec
 import structlog
 
-from features.apply import Applied
 from features.errors import StoreAway, StoreCorrupt, StoreError, StoreLost
 from features.store import OnlineStore
 from sinks.publisher import Record
@@ -108,8 +107,8 @@ class Scorer:
     async def pass_over(self, partition: int, offset: int) -> None:
         """Move on behind a record that is not scored."""
         try:
-            applied, pending = await self._cards.apply([], {partition: offset})
-            await self._cards.commit(applied, pending)
+            _, pending = await self._cards.apply([], {partition: offset})
+            await self._cards.commit(pending)
         except (StoreAway, StoreLost) as exc:
             # Whoever mends Redis reads in the dead letters that the record is none.
             log.warning("store_lacks_offset", partition=partition, offset=offset, problem=str(exc))
@@ -138,7 +137,7 @@ class Scorer:
                 stages.lap("encode")
                 await turn()
                 stages.lap("turn")
-                await self._commit(applied, pending)
+                await self._commit(pending)
                 stages.lap("commit")
             except (StoreLost, StoreCorrupt) as exc:
                 await turn()
@@ -147,10 +146,10 @@ class Scorer:
             else:
                 return scored
 
-    async def _commit(self, applied: Applied, pending: Pending) -> None:
+    async def _commit(self, pending: Pending) -> None:
         """Commit; where Redis goes away meanwhile, the outcomes are right all the same."""
         try:
-            await self._cards.commit(applied, pending)
+            await self._cards.commit(pending)
         except StoreAway as exc:
             self._detach(exc)
 

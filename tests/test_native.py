@@ -36,14 +36,14 @@ def test_without_a_compiler_nothing_is_built_and_nothing_fails(tmp_path: Path, c
     shutil.copy(ROOT / "hatch_build.py", tmp_path)
     room = tmp_path / "features"
     room.mkdir()
-    shutil.copy(ROOT / "features" / "_few.c", room)
-    old = room / f"_few{sysconfig.get_config_var('EXT_SUFFIX')}"
+    shutil.copy(ROOT / "features" / "_quiet.c", room)
+    old = room / f"_quiet{sysconfig.get_config_var('EXT_SUFFIX')}"
     old.write_bytes(b"")
-    program = "import hatch_build, pathlib as p; r = p.Path.cwd(); print(hatch_build._built(r / 'features/_few.c', r))"
+    program = "import hatch_build as h, pathlib as p; r = p.Path.cwd(); print(h._built(r / 'features/_quiet.c', r))"
     done = subprocess.run(
         [sys.executable, "-c", program], env={**os.environ, "CC": compiler}, cwd=tmp_path, capture_output=True,
         text=True, check=True,
     )  # fmt: skip
     assert done.stdout.splitlines()[-1] == "None"
-    assert "_few.c was not compiled" in done.stderr
+    assert "_quiet.c was not compiled" in done.stderr
     assert not old.exists()

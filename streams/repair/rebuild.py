@@ -244,8 +244,8 @@ async def apply_or_pass_over(cards: CardState, incoming: Sequence[Incoming], las
         last: partition -> offset up to which the batch reaches.
     """
     try:
-        applied, pending = await cards.apply(incoming, last)
-        await cards.commit(applied, pending)
+        _, pending = await cards.apply(incoming, last)
+        await cards.commit(pending)
     except FraudstreamError:
         raise
     except Exception as exc:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 from confluent_kafka import Message
 
 from features.errors import ConfigError
+from features.history import is_long
 from features.store import OnlineStore
 from scoring.outcome import Outcome, encode_outcome
 from streams.cards import CardState, Pending
@@ -173,8 +173,8 @@ class Rescorer:
     async def warm_up(self, messages: list[Message], refused: Refused) -> None:
         """Apply records that come before the range."""
         incoming, last = self._arrived(messages, refused)
-        applied, pending = await self._cards.apply(incoming, last)
-        await self._cards.commit(applied, pending)
+        _, pending = await self._cards.apply(incoming, last)
+        await self._cards.commit(pending)
 
     async def again(self, messages: list[Message], refused: Refused) -> list[tuple[Incoming, Outcome, bool]]:
         """Apply and decide; every record at home, its outcome now, and whether its card is hot."""
@@ -182,7 +182,7 @@ class Rescorer:
         applied, pending = await self._cards.apply(incoming, last)
         outcomes = self._decisions.outcomes(incoming, applied, 0)
         hot = self._hot(pending)
-        await self._cards.commit(applied, pending)
+        await self._cards.commit(pending)
         return list(zip(incoming, outcomes, hot, strict=True))
 
     def published(self, reader: TopicReader, job: Job) -> Published:
@@ -200,11 +200,10 @@ class Rescorer:
         return intake.incoming, {partition: offset_of(messages[-1])}
 
     def _hot(self, pending: Pending) -> list[bool]:
-        histories, rank = pending.histories, pending.roster.rank
-        folded = np.diff(histories.tiles.start) > 0
-        added = np.bincount(rank, minlength=len(histories.counts))
-        hot = folded | (histories.counts + added >= self._hot_card_records)
-        return [bool(one) for one in hot[rank]]
+        before = [value for p in pending.roster.cards for value in pending.snapshots[p].histories]
+        values = [new or old for new, old in zip(pending.packed, before, strict=True)]
+        hot = [value is not None and is_long(value, self._hot_card_records) for value in values]
+        return [hot[rank] for rank in pending.roster.rank.tolist()]
 
 
 class _Comparison:

@@ -10,10 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, get_args
 
-import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from features.tiles import Tiles
 from sinks.deadletter import Reason
 from streams.answers import Tally
 from streams.intake import Intake
@@ -94,10 +92,10 @@ class ScoreMetrics:
         self._hot_cards = Counter("fraud_hot_cards", "cards with tiles, in each batch", registry=registry)
         self._latency = Histogram("fraud_latency_seconds", "broker timestamp to scored", LATENCY_S, registry)
 
-    def hot(self, tiles: Tiles) -> None:
+    def hot(self, cards: int) -> None:
         """Count the cards of a batch whose oldest records are folded."""
-        if len(tiles.table):
-            self._hot_cards.inc(int(np.count_nonzero(np.diff(tiles.start))))
+        if cards:
+            self._hot_cards.inc(cards)
 
     @contextmanager
     def rebuild(self, partition: int) -> Iterator[Callable[[int], None]]:

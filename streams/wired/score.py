@@ -15,11 +15,12 @@ from features.native import missing
 from features.outage import Outage
 from features.redis_link import connect
 from features.store import OnlineStore
+from features.stored import Limits
 from features.windows import WEEK_MS
 from sinks.publisher import Publisher
 from sinks.topics import DEAD_LETTERS, PROCESSED, TRANSACTIONS
 from streams.cards import CardState
-from streams.decisions import Decisions, Limits
+from streams.decisions import Decisions
 from streams.intake import Reader
 from streams.lists import ListBook, ListStore
 from streams.policy.board import Board
@@ -40,7 +41,7 @@ from streams.watch.policy_metrics import PolicyMetrics
 
 log = structlog.get_logger(__name__)
 
-NATIVE: Final = ("features._decode", "features._few", "scoring._shap", "scoring._trees", "streams._outcome")
+NATIVE: Final = ("features._decode", "features._quiet", "scoring._shap", "scoring._trees", "streams._outcome")
 """Native pieces that the role works with, where they were built."""
 _REDIS_TIMEOUT_S: Final = 5.0
 # How long Redis may take before a batch is scored without it, where no deadline is set and the policy is to degrade.

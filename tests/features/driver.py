@@ -7,10 +7,10 @@ from itertools import islice
 
 import numpy as np
 
-from features.apply import Applied, apply_batch, changed_cards, packed_histories
+from features.apply import Applied
 from features.catalogue import FEATURES, feature_matrix
-from features.history import Entries, country_code, identity, mcc_code, unpack
-from features.settle import settled
+from features.history import Entries, country_code, identity, mcc_code
+from features.stored import Limits, apply_stored
 from features.walk import Batch
 from features.windows import WEEK_MS
 from tests.oracles.naive import Answer, Event
@@ -22,9 +22,7 @@ class Cards:
     """Apply events as the online path does: packed values in, packed values out."""
 
     def __init__(self, grace_ms: int = 86_400_000, hot_card_records: int = 1_000_000) -> None:
-        self.hot_card_records = hot_card_records
-        self.grace_ms = grace_ms
-        self.retention_ms = WEEK_MS + grace_ms
+        self.limits = Limits(WEEK_MS + grace_ms, grace_ms, SKEW_MS, hot_card_records)
         self.values: dict[str, bytes] = {}
         self.offset = 0
 
@@ -33,7 +31,6 @@ class Cards:
         begin = self.offset if first_offset is None else first_offset
         offsets = np.arange(begin, begin + len(events))
         cards = list(dict.fromkeys(e.card for e in events))
-        histories = unpack([self.values.get(c) for c in cards])
         batch = Batch(
             entries=_entries(events, offsets),
             card=np.array([cards.index(e.card) for e in events], np.int64),
@@ -41,19 +38,13 @@ class Cards:
             offset=offsets,
             redelivered=offsets < self.offset,
         )
-        histories = settled(histories, batch, limit=self.hot_card_records, retention_ms=self.retention_ms)
-        applied = apply_batch(histories, batch, retention_ms=self.retention_ms, clock_skew_ms=SKEW_MS)
+        last_offset = np.full(len(cards), offsets[-1])
+        stored = apply_stored([self.values.get(c) for c in cards], batch, last_offset, self.limits)
         if commit:
-            changed = changed_cards(applied, histories)
-            packed = packed_histories(
-                applied,
-                histories,
-                changed,
-                last_offset=np.full(len(cards), offsets[-1]),
-            )
-            self.values.update(zip((cards[c] for c in changed.tolist()), packed, strict=True))
+            changed = zip(cards, stored.packed, strict=True)
+            self.values.update({card: value for card, value in changed if value is not None})
             self.offset = max(self.offset, begin + len(events))
-        return _answers(events, applied, self.grace_ms)
+        return _answers(events, stored.applied, self.limits.grace_ms)
 
 
 def _entries(events: Sequence[Event], offsets: np.ndarray) -> Entries:

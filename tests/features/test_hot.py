@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -83,7 +84,7 @@ def test_a_hot_cards_batch_is_answered_as_its_records_one_by_one(seed: int, *, f
     for cards in (whole, single):
         cards.apply(events[:600])
         cards.apply([fresh])
-        cards.hot_card_records = 10_000
+        cards.limits = msgspec.structs.replace(cards.limits, hot_card_records=10_000)
     assert whole.values == single.values
     assert (whole.values["c"][7] == 2) is folded
     answers = whole.apply(events[600:])

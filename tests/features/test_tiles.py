@@ -201,7 +201,7 @@ def test_a_folded_history_survives_packing() -> None:
     for batch in split(hot_traffic(8, 300, 300_000, 2.0), [25] * 12):
         cards.apply(batch)
     histories = unpack([None, cards.values["c"], None])
-    folded = fold_hot(histories, np.zeros(3, np.bool_), limit=16, retention_ms=cards.retention_ms)
+    folded = fold_hot(histories, np.zeros(3, np.bool_), limit=16, retention_ms=cards.limits.retention_ms)
     table = folded.tiles.of(1)
     assert folded.tiles.start.tolist() == [0, 0, len(table), len(table)]
     assert (table[1:, 0] > table[:-1, 1] - 1).all(), "tiles follow each other in time"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,10 @@ import pytest
 from faust.types import TP
 
 from features.errors import BatchRevoked
+from streams import delivery
+from streams import poller as poller_module
 from streams.delivery import BatchConsumer
+from streams.poller import Poller
 from streams.role import Chunk, Turn
 from streams.turns import InHand
 
@@ -26,10 +30,12 @@ class Asked:
 
     def __init__(self) -> None:
         self.wanted: list[int] = []
+        self.from_s = -1.0
         self.offsets: list[dict[int, int]] = []
 
-    def want(self, records: int) -> None:
+    def want(self, records: int, from_s: float) -> None:
         self.wanted.append(records)
+        self.from_s = from_s
 
     def done(self, offsets: dict[int, int]) -> None:
         self.offsets.append(offsets)
@@ -41,8 +47,17 @@ class Record:
     def __init__(self, offset: int) -> None:
         self._offset = offset
 
+    def __len__(self) -> int:
+        return 1
+
     def offset(self) -> int:
         return self._offset
+
+    def partition(self) -> int:
+        return 0
+
+    def error(self) -> None:
+        return None
 
 
 def a_consumer(index: dict[TP, Any], failures: list[BaseException]) -> BatchConsumer:
@@ -51,6 +66,7 @@ def a_consumer(index: dict[TP, Any], failures: list[BaseException]) -> BatchCons
     consumer = kind.__new__(kind)
     consumer._generation = 3
     consumer._poller, consumer._wanted = Asked(), 500
+    consumer._is_quiet, consumer._taken_s = True, 0.0
     consumer.app = SimpleNamespace(topics=SimpleNamespace(_tp_index=index))
     return consumer
 
@@ -67,9 +83,9 @@ def taking(loop: asyncio.AbstractEventLoop) -> BatchConsumer:
     return consumer
 
 
-async def take(consumer: BatchConsumer, offset: int) -> tuple[list[Chunk], Turn]:
+async def take(consumer: BatchConsumer, offset: int, weight: int = 1) -> tuple[list[Chunk], Turn]:
     queue: asyncio.Queue[Any] = asyncio.Queue()
-    queue.put_nowait((consumer._generation, Chunk("t", 0, [Record(offset)], 1)))
+    queue.put_nowait((consumer._generation, Chunk("t", 0, [Record(offset)], weight)))
     return await consumer.next_batch(SimpleNamespace(channel=queue), 500)
 
 
@@ -124,6 +140,66 @@ def test_batches_whose_partitions_go_before_their_turn_are_dropped() -> None:
         assert not consumer._unacked_messages
 
     asyncio.run(work())
+
+
+def test_while_there_is_little_the_next_is_asked_for_when_this_one_is_done_and_at_a_pace() -> None:
+    async def work() -> None:
+        consumer = taking(asyncio.get_running_loop())
+        began_s = time.monotonic()
+        chunks, _ = await take(consumer, 7)
+        following = asyncio.ensure_future(consumer.next_batch(SimpleNamespace(channel=asyncio.Queue()), 500))
+        await settle()
+        assert consumer._poller.wanted == [], "what is taken now would wait for its turn"
+        consumer.done(chunks)
+        await settle()
+        assert consumer._poller.wanted == [500]
+        assert began_s + delivery._PACE_S <= consumer._poller.from_s <= time.monotonic() + delivery._PACE_S
+        following.cancel()
+
+    asyncio.run(work())
+
+
+def test_while_there_is_much_the_next_is_asked_for_at_once() -> None:
+    async def work() -> None:
+        consumer = taking(asyncio.get_running_loop())
+        await take(consumer, 7, weight=delivery._FEW)
+        following = asyncio.ensure_future(consumer.next_batch(SimpleNamespace(channel=asyncio.Queue()), 500))
+        await settle()
+        assert (consumer._poller.wanted, consumer._poller.from_s) == ([500], 0.0)
+        following.cancel()
+
+    asyncio.run(work())
+
+
+class Fetched:
+    """As much of librdkafka's consumer as handing records over needs: some records are there."""
+
+    def __init__(self, *offsets: int) -> None:
+        self.records = [Record(offset) for offset in offsets]
+
+    def poll(self, _wait_s: float) -> Record | None:
+        return self.records.pop(0) if self.records else None
+
+    def consume(self, records: int, _wait_s: float) -> list[Record]:
+        some, self.records = self.records[:records], self.records[records:]
+        return some
+
+
+def test_records_are_handed_over_at_the_moment_they_are_wanted_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    got: list[list[Chunk]] = []
+    poller = Poller({"group.id": "g"}, "t", SimpleNamespace(on_chunks=got.append))
+    poller._consumer = Fetched(1, 2, 3)
+    now_s = 100.0
+    monkeypatch.setattr(poller_module, "monotonic", lambda: now_s)
+    poller.want(2, 100.005)
+    poller._step()
+    assert (got, len(poller._consumer.records)) == ([], 3)
+    poller._committing = True  # its answer is polled for, and a record may come with it
+    poller._step()
+    assert (got, len(poller._consumer.records)) == ([], 2)
+    now_s = 100.006
+    poller._step()
+    assert [[record.offset() for record in chunk.records] for chunk in got[0]] == [[1, 2]]
 
 
 def test_records_reach_the_channel_with_their_assignment() -> None:

@@ -115,10 +115,10 @@ def test_whoever_claims_the_partition_meanwhile_has_it(filled: Pipeline) -> None
         claims: list[asyncio.Future[Any]] = []
 
         class Stolen(CardState):
-            async def commit(self, applied: Applied, pending: Pending) -> None:
+            async def commit(self, pending: Pending) -> None:
                 claims.append(asyncio.ensure_future(other.store.claim(PARTITION)))
                 await claims[-1]
-                await super().commit(applied, pending)
+                await super().commit(pending)
 
         settings = settings_of(filled)
         cards = Stolen(state.store, limits_of(settings))

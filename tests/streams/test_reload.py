@@ -14,9 +14,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from features.redis_link import connect
+from features.stored import Limits
 from scoring.manifest import MANIFEST_FILE
 from scoring.model import Model
-from streams.decisions import Decisions, Limits
+from streams.decisions import Decisions
 from streams.lists import ListBook, ListStore
 from streams.policy.board import Board
 from streams.policy.files import PolicyFiles
