@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -31,6 +32,8 @@ _ABANDON_S: Final = 3.0
 # For so long the threads that poll and publish wait for the interpreter while the loop computes; by default it is 5 ms,
 # which is longer than a small batch takes.
 _SWITCH_S: Final = 0.0005
+# Objects that may be part of a cycle, made and not yet freed; by default 700.
+_COLLECT_AFTER: Final = 50_000
 _CRASH_CHECK_S: Final = 0.5
 # Longer than any healthy batch, shorter than what supervisors wait for before they kill.
 _DRAIN_S: Final = 25.0
@@ -64,7 +67,19 @@ def run_role(role: Role, settings: Settings) -> int:
     handler = make_handler(role, settings, health)
     serve_http(health, settings.http_host, settings.http_port)
     sys.setswitchinterval(_SWITCH_S)
+    _collect_seldom()
     return _Process(settings, handler, settings.topic(SOURCES[role]), health).run()
+
+
+def _collect_seldom() -> None:
+    """Look for garbage in cycles once in some batches, and not among what the process was started with.
+
+    A batch of 4,000 makes some 10,000 lists and tuples, which go as they came; looked through every 700 of them, now
+    and then with all modules and the model, they would take a sixth of the time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)
 
 
 def _services(settings: Settings, health: Health) -> list[Service]:
