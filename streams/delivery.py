@@ -110,7 +110,7 @@ class BatchConsumer(Consumer):
             if chunks:
                 break
         now_s = monotonic()
-        self._is_quiet, self._taken_s = weight < _FEW, now_s
+        self._is_quiet, self._taken_s = weight < min(_FEW, max_records), now_s
         generation = self._generation
         batch, turn = self._in_hand.take(lambda: generation == self._generation)
         self._unacked_messages.add(batch)  # type: ignore[arg-type]  # it only has to look like a message

@@ -83,10 +83,10 @@ def taking(loop: asyncio.AbstractEventLoop) -> BatchConsumer:
     return consumer
 
 
-async def take(consumer: BatchConsumer, offset: int, weight: int = 1) -> tuple[list[Chunk], Turn]:
+async def take(consumer: BatchConsumer, offset: int, weight: int = 1, most: int = 500) -> tuple[list[Chunk], Turn]:
     queue: asyncio.Queue[Any] = asyncio.Queue()
     queue.put_nowait((consumer._generation, Chunk("t", 0, [Record(offset)], weight)))
-    return await consumer.next_batch(SimpleNamespace(channel=queue), 500)
+    return await consumer.next_batch(SimpleNamespace(channel=queue), most)
 
 
 async def settle() -> None:
@@ -159,10 +159,11 @@ def test_while_there_is_little_the_next_is_asked_for_when_this_one_is_done_and_a
     asyncio.run(work())
 
 
-def test_while_there_is_much_the_next_is_asked_for_at_once() -> None:
+@pytest.mark.parametrize(("weight", "most"), [(delivery._FEW, 500), (20, 20)])
+def test_while_there_is_much_the_next_is_asked_for_at_once(weight: int, most: int) -> None:
     async def work() -> None:
         consumer = taking(asyncio.get_running_loop())
-        await take(consumer, 7, weight=delivery._FEW)
+        await take(consumer, 7, weight, most)
         following = asyncio.ensure_future(consumer.next_batch(SimpleNamespace(channel=asyncio.Queue()), 500))
         await settle()
         assert (consumer._poller.wanted, consumer._poller.from_s) == ([500], 0.0)
