@@ -103,7 +103,7 @@ def test_a_card_that_is_not_quiet_does_not(stored: bytes | None, batch: Batch) -
 
 @needs_native
 def test_nor_does_one_that_may_be_folded() -> None:
-    minutes = [BEGIN_MS + i for i in range(20)]
+    minutes = [BEGIN_MS + i * 60_000 for i in range(20)]
     assert quiet_of([packed(minutes[:15])], batch_of(minutes[15:16], [0]), limit=16).is_quiet.all()
     assert not quiet_of([packed(minutes[:16])], batch_of(minutes[16:17], [0]), limit=16).is_quiet.any()
 
