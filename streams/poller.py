@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from time import monotonic
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -22,9 +22,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from features.errors import ConfigError, StoreError
 from sinks.kafka_problems import KafkaProblems
 from sinks.kafka_refusals import refusal_of
+from streams.listener import Listener
 from streams.offsets import HEALS, NOT_OURS, committed_offsets
-from streams.role import Chunk, chunks_of
-from streams.watch.lag import INTERVAL_MS, Progress, read_statistics
+from streams.role import chunks_of
+from streams.watch.lag import INTERVAL_MS, read_statistics
 
 log = structlog.get_logger(__name__)
 
@@ -34,34 +35,6 @@ _BUSY_WAIT_S: Final = 0.5
 _ENOUGH: Final = 2_000
 _SELDOM_S: Final = 0.005
 _END_TIMEOUT_S: Final = 1.0
-
-
-class Listener(Protocol):
-    """What the poll thread tells; every method is called in the poll thread."""
-
-    def on_chunks(self, chunks: list[Chunk]) -> None:
-        """Records arrived."""
-        ...
-
-    def on_assigned(self, positions: Mapping[int, int | None]) -> None:
-        """Partitions were assigned and are paused: partition -> committed offset."""
-        ...
-
-    def on_revoked(self, partitions: frozenset[int], *, lost: bool) -> None:
-        """Partitions are being taken; returns when the batch in hand is done (not awaited when they are lost)."""
-        ...
-
-    def on_settled(self) -> None:
-        """Every offset that was done is committed, or is not ours to commit any more."""
-        ...
-
-    def on_progress(self, progress: Mapping[int, Progress], *, connected: bool) -> None:
-        """Every few seconds: where the assigned partitions stand, and whether a broker answers."""
-        ...
-
-    def on_failure(self, error: BaseException) -> None:
-        """The thread ended with an error that cannot heal."""
-        ...
 
 
 class Poller(threading.Thread):
