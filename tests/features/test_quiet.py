@@ -28,10 +28,10 @@ needs_native = pytest.mark.skipif(NATIVE is None, reason="the native piece was n
 
 def entries(times_ms: list[int]) -> Entries:
     n = len(times_ms)
-    no, codes = np.zeros(n, np.bool_), np.arange(1, n + 1)
+    no, clamped, codes = np.zeros(n, np.bool_), np.zeros(n, np.bool_), np.arange(1, n + 1)
     times = np.array(times_ms, np.int64)
     return Entries(
-        times, times % 997 + 1, no, no, times.astype(np.uint64) + np.arange(n).astype(np.uint64), codes, codes
+        times, times % 997 + 1, no, clamped, times.astype(np.uint64) + np.arange(n).astype(np.uint64), codes, codes
     )
 
 
@@ -142,6 +142,16 @@ def test_cards_of_both_kinds_keep_their_places(monkeypatch: pytest.MonkeyPatch, 
     assert [None if value is None else value[:4] for value in found.packed] == [
         offset.to_bytes(4, "little") for offset in last_offset.tolist()
     ]
+
+
+@pytest.mark.parametrize("native", [NATIVE, None])
+def test_a_record_that_was_put_back_in_time_is_not_ordinary(monkeypatch: pytest.MonkeyPatch, native: object) -> None:
+    monkeypatch.setattr(stored_module, "NATIVE", native)
+    batch = batch_of([BEGIN_MS, BEGIN_MS + 1], [0, 1])
+    batch.entries.clamped[:] = [False, True]
+    applied = apply_stored([None, None], batch, np.array([1, 1]), LIMITS).applied
+    assert applied.clamped.tolist() == [False, True]
+    assert not applied.ordinary
 
 
 def test_nothing_is_a_batch_too() -> None:
