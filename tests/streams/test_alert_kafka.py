@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def test_killed_again_and_again_nothing_is_lost(make_pipeline, receivers, tmp_pa
     metrics = role.get("/metrics")[1]
     asked = {use.metric for alert in alerts() for use in uses(alert.expr) if use.metric.startswith("fraud_alert")}
     assert asked
-    assert all(f"\n{name}{{" in metrics for name in asked)
+    assert all(re.search(rf"^{name}[{{ ]", metrics, re.MULTILINE) for name in asked)
     # What was received a moment ago may not have been answered yet.
     wait_until(lambda: 'fraud_alerts_waiting{channel="dead"} 0.0' in role.get("/metrics")[1])
     assert role.stop() == 0, role.log()

@@ -82,7 +82,7 @@ def test_labels_dead_letters_and_lag_are_in_opensearch_and_a_replay_erases_no_la
 
 def test_opensearch_away_is_waited_for(indexed, opensearch_client):
     role = indexed.start("index").wait_ready()
-    wait_until(lambda: len(found(opensearch_client, indexed, "processed_transactions")) == 6)
+    wait_until(lambda: len(found(opensearch_client, indexed, "processed_transactions")) == 6, 60)
     opensearch_client.cluster.put_settings(body={"transient": {"cluster.blocks.read_only": True}})
     try:
         labels(indexed, {"card_id": "card-2", "transaction_id": "t-2"})
