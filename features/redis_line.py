@@ -119,9 +119,6 @@ class _Answers(asyncio.Protocol):
         self._broken(exceptions.ConnectionError(f"Redis closed the connection: {exc or 'without a word'}"))
         self._theirs.connection_lost(exc)
 
-    def pause_writing(self) -> None:
-        """Nothing to pause: a batch's commands are in memory either way."""
-
     def _broken(self, problem: Exception) -> None:
         self.is_open = False
         if self._all_come is not None and not self._all_come.done():
