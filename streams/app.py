@@ -74,8 +74,8 @@ def run_role(role: Role, settings: Settings) -> int:
 def _collect_seldom() -> None:
     """Look for garbage in cycles once in some batches, and not among what the process was started with.
 
-    A batch of 4,000 makes some 10,000 lists and tuples, which go as they came; looked through every 700 of them, now
-    and then with all modules and the model, they would take a sixth of the time.
+    What a batch makes goes as it came. Looked through every 700 objects, now and then with all modules and the model,
+    it takes much of the time of a full topic (docs/performance.md has the figures).
     """
     gc.collect()
     gc.freeze()
