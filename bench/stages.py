@@ -21,7 +21,7 @@ from scoring.policy import Policy
 from scoring.reasons import explain
 from streams.columns import Roster, batch_columns
 from streams.decisions import Decisions
-from streams.intake import Incoming, Intake
+from streams.intake import Incoming, Intake, Reach
 from streams.watch.metrics import ScoreMetrics
 
 STAGES: Final = (
@@ -75,13 +75,13 @@ class _Stages:
             home_partition(transaction.home_id, PARTITIONS)
         lap("home")
         incoming = [Incoming(t, 0, offset + i, t.event_ms) for i, t in enumerate(transactions)]
-        roster = Roster(incoming, {0: offset + len(records) - 1})
+        roster = Roster(incoming, {0: Reach(offset, offset + len(records) - 1)})
         lap("roster")
         snapshots = {0: Snapshot(offset - 1, [self._stored[card] for card in roster.cards[0]])}
         lap(None)
         columns = batch_columns(incoming, roster.rank, snapshots, _SKEW_MS)
         lap("columns")
-        applied = apply_stored(snapshots[0].histories, columns, roster.last_offsets(), _LIMITS).applied
+        applied = apply_stored(snapshots[0].histories, columns, roster.delivery({}), _LIMITS).applied
         lap("windows")
         answers = self._decisions.answers(incoming, applied, self._now_ms)
         lap("decide")

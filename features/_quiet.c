@@ -22,7 +22,7 @@ enum {
 };
 
 /* Arrays of the call, in their order; those from ANSWERS on are written. */
-enum { NEW, CARD, REDELIVERED, LAST_OFFSET, ANSWERS, IS_QUIET, ARRAYS };
+enum { NEW, CARD, REDELIVERED, SINCE, LAST, ANSWERS, IS_QUIET, ARRAYS };
 
 typedef struct {
     Py_buffer array[ARRAYS];
@@ -135,8 +135,9 @@ static bool append(const Call *call, Py_ssize_t record, uint64_t *entries, Py_ss
     return answer(call, record, entries, count + 1);
 }
 
-/* Where the entries of a packed history are, and how many; false where it is none of a quiet card. */
-static bool find_entries(PyObject *stored, const uint64_t **entries, Py_ssize_t *count) {
+/* Where the entries of a packed history are, and how many; false where it is none of a quiet card, or the records
+   that it met last may come again. */
+static bool find_entries(PyObject *stored, int64_t since, const uint64_t **entries, Py_ssize_t *count) {
     *entries = NULL;
     *count = 0;
     if (stored == Py_None) return true;
@@ -146,6 +147,8 @@ static bool find_entries(PyObject *stored, const uint64_t **entries, Py_ssize_t 
     uint64_t header;
     memcpy(&header, bytes, sizeof header);
     if (header >> VERSION_SHIFT != PLAIN || size % ENTRY_BYTES || (uintptr_t)bytes % sizeof header) return false;
+    const uint64_t ahead = ((uint64_t)since - header) & WRITTEN_MASK;
+    if (ahead == 0 || ahead > WRITTEN_MASK >> 1) return false;
     *entries = (const uint64_t *)(bytes + HEADER_BYTES);
     *count = size / ENTRY_BYTES;
     return true;
@@ -155,7 +158,9 @@ static bool find_entries(PyObject *stored, const uint64_t **entries, Py_ssize_t 
 static PyObject *apply_to(const Call *call, Py_ssize_t card) {
     const uint64_t *old;
     Py_ssize_t count;
-    if (!find_entries(PyList_GET_ITEM(call->stored, card), &old, &count) || !in_order(old, count)) Py_RETURN_NONE;
+    const int64_t since = integer_at(call, SINCE, card);
+    if (!find_entries(PyList_GET_ITEM(call->stored, card), since, &old, &count) || !in_order(old, count))
+        Py_RETURN_NONE;
     if (count > 0) {
         const int64_t newest_ms = time_of(old + (count - 1) * WORDS);
         const Py_ssize_t gone = first_from(old, count, newest_ms - call->retention_ms);
@@ -167,7 +172,7 @@ static PyObject *apply_to(const Call *call, Py_ssize_t card) {
     if (made == NULL) return NULL;
     char *bytes = PyBytes_AS_STRING(made);
     const uint64_t settled = (uint64_t)count < MOST_SETTLED ? (uint64_t)count : MOST_SETTLED;
-    const uint64_t written = (uint64_t)integer_at(call, LAST_OFFSET, card) & WRITTEN_MASK;
+    const uint64_t written = (uint64_t)integer_at(call, LAST, card) & WRITTEN_MASK;
     const uint64_t header = (uint64_t)PLAIN << VERSION_SHIFT | settled << SETTLED_SHIFT | written;
     memcpy(bytes, &header, sizeof header);
     uint64_t *entries = (uint64_t *)(bytes + HEADER_BYTES);
@@ -204,13 +209,14 @@ static PyObject *apply_to_all(Call *call) {
 }
 
 static bool is_fit(Call *call) {
-    static const Py_ssize_t SIZES[ARRAYS] = {8, 8, 1, 8, 8, 1};
+    static const Py_ssize_t SIZES[ARRAYS] = {8, 8, 1, 8, 8, 8, 1};
     for (int i = 0; i < ARRAYS; i++)
         if (call->array[i].itemsize != SIZES[i] || (uintptr_t)call->array[i].buf % (size_t)SIZES[i]) return false;
     call->cards = PyList_GET_SIZE(call->stored);
     call->records = call->array[REDELIVERED].len;
     if (call->array[NEW].len != call->records * ENTRY_BYTES || call->array[CARD].len != call->records * 8 ||
-        call->array[LAST_OFFSET].len != call->cards * 8 || call->array[ANSWERS].len != call->records * ROWS * 8 ||
+        call->array[SINCE].len != call->cards * 8 || call->array[LAST].len != call->cards * 8 ||
+        call->array[ANSWERS].len != call->records * ROWS * 8 ||
         call->array[IS_QUIET].len != call->cards || call->retention_ms < 0)
         return false;
     for (Py_ssize_t record = 0; record < call->records; record++) {
@@ -239,13 +245,13 @@ static void release(Call *call, int arrays) {
     while (arrays-- > 0) PyBuffer_Release(&call->array[arrays]);
 }
 
-PyDoc_STRVAR(apply_doc, "apply(stored, new, card, redelivered, last_offset, answers, is_quiet, retention_ms, "
+PyDoc_STRVAR(apply_doc, "apply(stored, new, card, redelivered, since, last, answers, is_quiet, retention_ms, "
                         "most_entries): see quiet.py.");
 
 static PyObject *apply(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count) {
     Call call;
     if (count != ARRAYS + 3 || !PyList_CheckExact(args[0])) {
-        PyErr_SetString(PyExc_TypeError, "apply takes a list, six arrays and two numbers");
+        PyErr_SetString(PyExc_TypeError, "apply takes a list, seven arrays and two numbers");
         return NULL;
     }
     call.stored = args[0];

@@ -6,6 +6,7 @@ identity that is already known, is walked record by record.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -56,11 +57,13 @@ class Grown(msgspec.Struct, frozen=True):
         words: one card after the other; records that leave no trace stand last on each card; shape (entries, 3).
         start: first position of each card; length cards.
         end: position after each card's last entry that stays; length cards.
+        met: of the cards that met records again, how many of their entries.
     """
 
     words: UInt64
     start: Int64
     end: Int64
+    met: dict[int, int]
 
 
 def all_first(aggregates: Aggregates, clamped: Bool) -> Applied:
@@ -72,21 +75,27 @@ def all_first(aggregates: Aggregates, clamped: Bool) -> Applied:
     )  # fmt: skip
 
 
-def apply_batch(histories: Histories, batch: Batch, *, retention_ms: int, clock_skew_ms: int) -> tuple[Applied, Grown]:
+def apply_batch(
+    histories: Histories, batch: Batch, met: Mapping[int, int], *, retention_ms: int, clock_skew_ms: int
+) -> tuple[Applied, Grown]:
     """Apply a batch to the histories and aggregate every authorization over its own prefix.
 
     Args:
         histories: of the cards of the batch, by rank.
         batch: the records.
+        met: of cards that met records again in earlier batches, how many of their entries.
         retention_ms: one week plus grace.
         clock_skew_ms: how far an event's own time may lie after its record's.
     """
     notes = nothing_noted(len(batch.card))
     by_card = batch.card.argsort(kind="stable")
+    met_now: dict[int, int] = {}
     for card, events in _cards_to_walk(histories, batch, by_card):
-        walk = Walk(histories, card, retention_ms, clock_skew_ms)
+        walk = Walk(histories, card, met.get(card, 0), retention_ms, clock_skew_ms)
         for event in events:
             walk.take(batch, event, notes)
+        if batch.redelivered[events].any():
+            met_now[card] = walk.cursor
 
     log, position = _extended(histories, batch, notes, by_card, retention_ms)
     authorization = position >= 0
@@ -100,7 +109,7 @@ def apply_batch(histories: Histories, batch: Batch, *, retention_ms: int, clock_
         authorization, notes.duplicate, notes.conflict, notes.behind_ms, notes.folded, clamped, notes.reversal,
         aggregates,
     )  # fmt: skip
-    return applied, Grown(log.words, log.start[:-1], end)
+    return applied, Grown(log.words, log.start[:-1], end, met_now)
 
 
 def _note_folded(histories: Histories, batch: Batch, notes: Annotations, aggregates: Aggregates) -> None:
@@ -178,11 +187,11 @@ def packed_histories(grown: Grown, histories: Histories, changed: Int64, *, last
 
     Args:
         grown: from `apply_batch`.
-        histories: what the batch was applied to.
+        histories: what the batch was applied to, from `features.settle.settled`.
         changed: ranks of the cards to pack, such as `changed_cards`.
         last_offset: offset of the last record of the batch in each card's partition; shape (cards,).
     """
-    heads = headers(histories.counts[changed], last_offset[changed]).tobytes()
+    heads = headers(histories.settled[changed], last_offset[changed]).tobytes()
     body = grown.words.tobytes()
     begin, end = grown.start[changed] * ENTRY_BYTES, grown.end[changed] * ENTRY_BYTES
     values = [
@@ -193,7 +202,7 @@ def packed_histories(grown: Grown, histories: Histories, changed: Int64, *, last
         for at in np.flatnonzero(tiles.folded_ms[changed] != NEVER_FOLDED).tolist():
             card = int(changed[at])
             head = folded_header(
-                int(histories.counts[card]), int(last_offset[card]), tiles.of(card), int(tiles.folded_ms[card])
+                int(histories.settled[card]), int(last_offset[card]), tiles.of(card), int(tiles.folded_ms[card])
             )
             values[at] = head + values[at][HEADER_BYTES:]
     return values

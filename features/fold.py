@@ -59,7 +59,7 @@ def fold_hot(histories: Histories, held: Bool, *, limit: int, retention_ms: int)
     ranks = np.repeat(np.arange(len(ends)), histories.counts)
     counts = np.bincount(ranks[stays], minlength=len(ends))
     return Histories(
-        chosen(histories.words, stays), counts, np.minimum(histories.settled, counts), histories.written,
+        chosen(histories.words, stays), counts, histories.settled, histories.written,
         with_tables(histories.tiles, tables, folded_ms),
     )  # fmt: skip
 

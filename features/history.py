@@ -167,8 +167,8 @@ class Histories(msgspec.Struct, frozen=True):
     Attributes:
         words: all entries, one card after the other, each card's in order of application; shape (entries, 3).
         counts: entries per card; shape (cards,).
-        settled: entries that were there before the batch that wrote last; shape (cards,).
-        written: offset of the last record of that batch, modulo 2**32; shape (cards,).
+        settled: entries that were there before the records that may come again; shape (cards,).
+        written: offset of the last record of the batch that wrote last, modulo 2**32; shape (cards,).
         tiles: what older entries were folded into.
     """
 
@@ -213,6 +213,16 @@ def is_after(offset: int, written: int) -> bool:
     (True, False, True)
     """
     return 0 < (offset - written) % (1 << _WRITTEN_BITS) < 1 << (_WRITTEN_BITS - 1)
+
+
+def are_after(offsets: Int64, written: Int64) -> Bool:
+    """`is_after` for columns.
+
+    >>> are_after(np.array([2**32 + 5, 2**32 + 5, 3]), np.array([4, 5, 2**32 - 2])).tolist()
+    [True, False, True]
+    """
+    ahead = (offsets - written) % (1 << _WRITTEN_BITS)
+    return np.asarray((ahead > 0) & (ahead < 1 << (_WRITTEN_BITS - 1)))
 
 
 def is_long(value: bytes, entries: int) -> bool:

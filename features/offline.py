@@ -232,7 +232,7 @@ def _apply(frame: pl.DataFrame, retention_ms: int, clock_skew_ms: int) -> Applie
     nothing = np.zeros(int(card[-1]) + 1, np.int64)
     nobody = Histories(np.empty((0, 3), WORD), nothing, nothing, nothing, no_tiles(len(nothing)))
     batch = Batch(entries, card, column["event_ms"], offset, redelivered=np.zeros(len(frame), np.bool_))
-    applied, _ = apply_batch(nobody, batch, retention_ms=retention_ms, clock_skew_ms=clock_skew_ms)
+    applied, _ = apply_batch(nobody, batch, {}, retention_ms=retention_ms, clock_skew_ms=clock_skew_ms)
     return applied
 
 

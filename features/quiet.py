@@ -1,7 +1,7 @@
 """Quiet cards: most of a batch, answered and packed again one card after the other, in C.
 
 A card is quiet where nothing needs a second look: everything of it in order of time, no reversal, nothing folded, no
-identity seen before, no record that was delivered before. What `features/apply.py` does with columns of the whole
+identity seen before, no record that comes again or may do so. What `features/apply.py` does with columns of the whole
 batch, `_quiet.c` does with a card's packed history while it lies in the cache. Both say and store the same.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from features.history import Bool, Int64, UInt64, pack_words
 from features.native import built
-from features.walk import Batch
+from features.walk import Batch, Delivery
 from features.windows import Aggregates, Window
 
 # A card with more entries has its windows from columns, which look at each entry once for all of its records.
@@ -27,7 +27,7 @@ class _Native(Protocol):
     """`features/_quiet.c`."""
 
     def apply(
-        self, stored: list[bytes | None], new: UInt64, card: Int64, redelivered: Bool, last_offset: Int64,
+        self, stored: list[bytes | None], new: UInt64, card: Int64, redelivered: Bool, since: Int64, last: Int64,
         answers: Int64, is_quiet: Bool, retention_ms: int, most_entries: int, /,
     ) -> list[bytes | None]:  # fmt: skip
         """See `apply_quiet`; the last two arrays are written.
@@ -57,7 +57,7 @@ class Quiet(msgspec.Struct, frozen=True):
 
 
 def apply_quiet(
-    native: _Native, stored: list[bytes | None], batch: Batch, last_offset: Int64, *, limit: int, retention_ms: int
+    native: _Native, stored: list[bytes | None], batch: Batch, delivery: Delivery, *, limit: int, retention_ms: int
 ) -> Quiet:
     """Apply a batch to its quiet cards.
 
@@ -65,14 +65,14 @@ def apply_quiet(
         native: `NATIVE`.
         stored: packed history of each card.
         batch: the records.
-        last_offset: offset of the last record of the batch in each card's partition; shape (cards,).
+        delivery: where the batch stands.
         limit: entries beyond which a card may be folded.
         retention_ms: one week plus grace.
     """
     columns, is_quiet = np.empty((_ROWS, len(batch.card)), np.int64), np.empty(len(stored), np.bool_)
     packed = native.apply(
-        stored, pack_words(batch.entries), batch.card, batch.redelivered, last_offset, columns, is_quiet, retention_ms,
-        min(limit, _MOST_ENTRIES),
+        stored, pack_words(batch.entries), batch.card, batch.redelivered, delivery.since, delivery.last, columns,
+        is_quiet, retention_ms, min(limit, _MOST_ENTRIES),
     )  # fmt: skip
     return Quiet(is_quiet, packed, columns)
 

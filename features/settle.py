@@ -1,45 +1,38 @@
 """What a card's history is when a batch begins: trimmed to the retention, and folded where it is long.
 
-It is done before a batch and not after it, and not where the batch comes again. So a batch that comes again after a
-crash finds what it found, or made, the first time, and everything in it is answered as before.
+It is done before a batch and not after it, and not while records that the card has met may come again. So what comes
+again after a crash, or after several, finds what it found, or made, the first time, and is answered as before.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from features.fold import fold_hot
-from features.history import Bool, Histories, Int64, UInt64, is_after
+from features.history import Bool, Histories, Int64, UInt64, are_after
 from features.tiles import tiles_since
-from features.walk import Batch
+from features.walk import Delivery
 from features.words import chosen, reversals_of, times_of
 
 _LONG_AGO_MS: Final = -(1 << 62)
 
 
-def settled(histories: Histories, batch: Batch, *, limit: int, retention_ms: int) -> Histories:
+def settled(histories: Histories, delivery: Delivery, *, limit: int, retention_ms: int) -> Histories:
     """The histories that a batch is to be applied to.
 
     Args:
         histories: as they were stored.
-        batch: the records.
+        delivery: where the batch stands.
         limit: youngest entries that a card keeps singly in any case.
         retention_ms: one week plus grace.
     """
-    held = _held_back(histories, batch)
-    return fold_hot(_trimmed(histories, held, retention_ms), held, limit=limit, retention_ms=retention_ms)
-
-
-def _held_back(histories: Histories, batch: Batch) -> Bool:
-    """Cards that met a record which the batch that wrote them last had met: they answer from what it left."""
-    held = np.zeros(len(histories.counts), np.bool_)
-    if np.count_nonzero(batch.redelivered):
-        for record in batch.redelivered.nonzero()[0].tolist():
-            card = int(batch.card[record])
-            held[card] |= not is_after(int(batch.offset[record]), int(histories.written[card]))
-    return held
+    # Cards whose last records may come again: they answer from what those left, and what was settled stays settled.
+    held = ~are_after(delivery.since, histories.written)
+    ready = fold_hot(_trimmed(histories, held, retention_ms), held, limit=limit, retention_ms=retention_ms)
+    return msgspec.structs.replace(ready, settled=np.where(held, ready.settled, ready.counts))
 
 
 def _trimmed(histories: Histories, held: Bool, retention_ms: int) -> Histories:
@@ -60,7 +53,7 @@ def _trimmed(histories: Histories, held: Bool, retention_ms: int) -> Histories:
     elif not histories.tiles.any_folded:
         return histories
     return Histories(
-        words, counts, np.minimum(histories.settled, counts), histories.written,
+        words, counts, histories.settled, histories.written,
         tiles_since(histories.tiles, oldest_ms) if histories.tiles.any_folded else histories.tiles,
     )  # fmt: skip
 

@@ -100,6 +100,10 @@ class OnlineStore:
         self._epochs: dict[int, int] = {}
         self._applied: dict[int, int] = {}
 
+    def applied(self, partition: int) -> int:
+        """Last offset known to be applied of a claimed partition; -1 where there is none."""
+        return self._applied[partition]
+
     def history_key(self, partition: int, card: str) -> str:
         """Key of a card's history."""
         return f"{self._prefix}hist:{{{partition}}}:{card}"

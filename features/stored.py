@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 import numpy as np
 
@@ -9,7 +11,7 @@ from features.apply import Applied, all_first, apply_batch, changed_cards, packe
 from features.history import Int64, unpack
 from features.quiet import NATIVE, Quiet, aggregates_of, apply_quiet, columns_of
 from features.settle import settled
-from features.walk import Batch
+from features.walk import Batch, Delivery
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -19,11 +21,13 @@ class Stored(msgspec.Struct, frozen=True):
         applied: of its records.
         packed: by card the history to be stored; None where nothing has changed.
         folded: how many of its cards have tiles.
+        met: of the cards that met records again, how many of their entries.
     """
 
     applied: Applied
     packed: list[bytes | None]
     folded: int
+    met: Mapping[int, int]
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -42,54 +46,55 @@ class Limits(msgspec.Struct, frozen=True):
     hot_card_records: int
 
 
-def apply_stored(stored: list[bytes | None], batch: Batch, last_offset: Int64, limits: Limits) -> Stored:
+def apply_stored(stored: list[bytes | None], batch: Batch, delivery: Delivery, limits: Limits) -> Stored:
     """Apply a batch.
 
     Args:
         stored: packed history of each card of the batch, by rank; None for a card without one.
         batch: the records.
-        last_offset: offset of the last record of the batch in each card's partition; shape (cards,).
+        delivery: where the batch stands.
         limits: what is kept.
 
     Raises:
         StoreCorrupt: a history is none.
     """
     if NATIVE is None:
-        return _by_columns(stored, batch, last_offset, limits)
+        return _by_columns(stored, batch, delivery, limits)
     quiet = apply_quiet(
-        NATIVE, stored, batch, last_offset, limit=limits.hot_card_records, retention_ms=limits.retention_ms
+        NATIVE, stored, batch, delivery, limit=limits.hot_card_records, retention_ms=limits.retention_ms
     )
     others = np.flatnonzero(~quiet.is_quiet)
     if not len(others):
-        return Stored(all_first(aggregates_of(quiet.columns), batch.entries.clamped), quiet.packed, 0)
+        return Stored(all_first(aggregates_of(quiet.columns), batch.entries.clamped), quiet.packed, 0, {})
     if len(others) == len(stored):
-        return _by_columns(stored, batch, last_offset, limits)
-    return _merged(quiet, others, stored, batch, last_offset, limits)
+        return _by_columns(stored, batch, delivery, limits)
+    return _merged(quiet, others, stored, batch, delivery, limits)
 
 
-def _by_columns(stored: list[bytes | None], batch: Batch, last_offset: Int64, limits: Limits) -> Stored:
+def _by_columns(stored: list[bytes | None], batch: Batch, delivery: Delivery, limits: Limits) -> Stored:
     retention_ms, clock_skew_ms = limits.retention_ms, limits.clock_skew_ms
-    histories = settled(unpack(stored), batch, limit=limits.hot_card_records, retention_ms=retention_ms)
-    applied, grown = apply_batch(histories, batch, retention_ms=retention_ms, clock_skew_ms=clock_skew_ms)
+    histories = settled(unpack(stored), delivery, limit=limits.hot_card_records, retention_ms=retention_ms)
+    applied, grown = apply_batch(histories, batch, delivery.met, retention_ms=retention_ms, clock_skew_ms=clock_skew_ms)
     changed = changed_cards(grown, histories)
     packed: list[bytes | None] = [None] * len(stored)
-    values = packed_histories(grown, histories, changed, last_offset=last_offset)
+    values = packed_histories(grown, histories, changed, last_offset=delivery.last)
     for card, value in zip(changed.tolist(), values, strict=True):
         packed[card] = value
-    return Stored(applied, packed, int(np.count_nonzero(np.diff(histories.tiles.start))))
+    return Stored(applied, packed, int(np.count_nonzero(np.diff(histories.tiles.start))), grown.met)
 
 
 def _merged(
-    quiet: Quiet, others: Int64, stored: list[bytes | None], batch: Batch, last_offset: Int64, limits: Limits
+    quiet: Quiet, others: Int64, stored: list[bytes | None], batch: Batch, delivery: Delivery, limits: Limits
 ) -> Stored:
     """The quiet cards as they are, and the others by columns."""
     rows = np.flatnonzero(~quiet.is_quiet[batch.card])
     rank = np.cumsum(~quiet.is_quiet) - 1
     some = batch.take(rows, rank[batch.card[rows]])
-    rest = _by_columns([stored[card] for card in others.tolist()], some, last_offset[others], limits)
+    rest = _by_columns([stored[card] for card in others.tolist()], some, delivery.take(others), limits)
+    met = {int(others[card]): entries for card, entries in rest.met.items()}
     for card, value in zip(others.tolist(), rest.packed, strict=True):
         quiet.packed[card] = value
-    return Stored(_put_in(quiet.columns, batch, rows, rest.applied), quiet.packed, rest.folded)
+    return Stored(_put_in(quiet.columns, batch, rows, rest.applied), quiet.packed, rest.folded, met)
 
 
 def _put_in(columns: Int64, batch: Batch, rows: Int64, rest: Applied) -> Applied:

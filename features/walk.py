@@ -5,6 +5,7 @@ Only cards that met a reversal, an identity seen before or a time that is folded
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -40,6 +41,25 @@ class Batch(msgspec.Struct, frozen=True):
         return Batch(self.entries.take(rows), card, self.event_ms[rows], self.offset[rows], self.redelivered[rows])
 
 
+class Delivery(msgspec.Struct, frozen=True):
+    """Where a batch stands in the partition of each of its cards.
+
+    Attributes:
+        since: no record before this offset will come again; shape (cards,).
+        last: offset of the last record of the batch; shape (cards,).
+        met: by card, how many entries were met again by earlier batches of a redelivery; 0 where it is not there.
+    """
+
+    since: Int64
+    last: Int64
+    met: Mapping[int, int] = msgspec.field(default_factory=dict)
+
+    def take(self, cards: Int64) -> Delivery:
+        """Of some of the cards."""
+        met = {rank: self.met[card] for rank, card in enumerate(cards.tolist()) if card in self.met}
+        return Delivery(self.since[cards], self.last[cards], met)
+
+
 class Annotations(msgspec.Struct):
     """Columns that the walk fills in; `place` is an entry's place within its own card's log.
 
@@ -68,7 +88,7 @@ def nothing_noted(n: int) -> Annotations:
 class Walk:
     """One card, record by record, in the words of the contract."""
 
-    def __init__(self, histories: Histories, card: int, retention_ms: int, clock_skew_ms: int) -> None:
+    def __init__(self, histories: Histories, card: int, met: int, retention_ms: int, clock_skew_ms: int) -> None:
         count = int(histories.counts[card])
         start = int(histories.counts[:card].sum())
         history = unpack_words(histories.words[start : start + count])
@@ -78,27 +98,27 @@ class Walk:
         self.clamped: list[bool] = history.clamped.tolist()
         self.retention_ms, self.clock_skew_ms = retention_ms, clock_skew_ms
         self.folded_ms = int(histories.tiles.folded_ms[card])
-        self.authorizations: dict[int, int] = {}
-        self.namesakes: dict[int, list[int]] = {}
-        self.reversals: dict[int, int] = {}
+        # Places by identity, in order.
+        self.authorizations: dict[int, list[int]] = {}
+        self.reversals: dict[int, list[int]] = {}
         self.reversal_at: dict[tuple[int, int], tuple[int, int | None]] = {}
         self.newest: list[int] = []  # newest authorization at or before each place
         for place, identity in enumerate(history.identity.tolist()):
             self._remember(place, identity)
-        # Where in the log a record that is delivered again stood when it came first: the last batch that wrote began
-        # after the settled entries, and what came after that batch found all of them.
-        self.cursor = min(int(histories.settled[card]), count)
+        # Where in the log a record that is delivered again stood when it came first: what can come again began after
+        # the settled entries, and what came after the last batch that wrote found all of them.
+        self.cursor = min(max(int(histories.settled[card]), met), count)
         self.count, self.written = count, int(histories.written[card])
 
     def _remember(self, place: int, identity: int) -> None:
         before = self.newest[-1] if self.newest else 0
         if self.is_reversal[place]:
-            self.reversals[identity] = place
-            self.reversal_at[identity, self.details[place]] = place, self.authorizations.get(identity)
+            self.reversals.setdefault(identity, []).append(place)
+            originals = self.authorizations.get(identity)
+            self.reversal_at[identity, self.details[place]] = place, originals[-1] if originals else None
             self.newest.append(before)
         else:
-            self.authorizations[identity] = place
-            self.namesakes.setdefault(identity, []).append(place)
+            self.authorizations.setdefault(identity, []).append(place)
             self.newest.append(max(before, self.times[place]))
 
     def _append(self, identity: int, time_ms: int, detail: int, *, reversal: bool, clamped: bool) -> None:
@@ -108,12 +128,10 @@ class Walk:
         self.clamped.append(clamped)
         self._remember(len(self.times) - 1, identity)
 
-    def _known(self, places: dict[int, int], identity: int, *, redelivered: bool) -> int | None:
-        """Place of an identity that is still in the history; one delivered again may have left it meanwhile."""
-        place = places.get(identity)
-        if place is None or redelivered or not self.newest:
-            return place
-        return place if self.times[place] >= self.newest[-1] - self.retention_ms else None
+    def _known(self, places: Mapping[int, list[int]], identity: int, seen: int, *, lasts: bool = False) -> int | None:
+        """The last namesake among the entries seen, if it has not left the history of then."""
+        place = next((place for place in reversed(places.get(identity, ())) if place < seen), None)
+        return place if place is None or lasts or self._was_there(place, seen) else None
 
     def take(self, batch: Batch, event: int, notes: Annotations) -> None:
         """Apply one record."""
@@ -127,13 +145,14 @@ class Walk:
     def _take_authorization(self, batch: Batch, event: int, notes: Annotations) -> None:
         entries, redelivered = batch.entries, bool(batch.redelivered[event])
         identity = int(entries.identity[event])
-        place = self._known(self.authorizations, identity, redelivered=redelivered)
-        if place is not None and redelivered:
-            place = next((p for p in self.namesakes[identity] if p >= self.cursor), place)
+        seen = self.cursor if redelivered else len(self.times)
+        place = self._known(self.authorizations, identity, seen)
+        if place is None and redelivered and (namesakes := self.authorizations.get(identity)):
+            place = next((p for p in namesakes if p >= seen), namesakes[-1])
         if place is None and entries.time_ms[event] <= self.folded_ms:
             notes.appended[event], notes.passing[event], notes.folded[event] = False, True, True
-            seen = self.newest[self.cursor - 1] if redelivered and self.cursor else self.newest[-1]
-            notes.behind_ms[event] = max(seen - int(entries.time_ms[event]), 0)
+            newest_ms = self.newest[(seen or len(self.newest)) - 1]
+            notes.behind_ms[event] = max(newest_ms - int(entries.time_ms[event]), 0)
             return
         if place is None:
             self._append(
@@ -147,11 +166,10 @@ class Walk:
         notes.conflict[event] = self._says_otherwise(
             place, int(entries.amount_minor[event]), int(batch.event_ms[event])
         )
-        if redelivered and place >= self.cursor:
+        if place >= seen:
             self.cursor = place + 1
         else:
-            seen = self.newest[self.cursor - 1] if redelivered else self.newest[-1]
-            notes.behind_ms[event] = max(seen - self.times[place], 0)
+            notes.behind_ms[event] = max(self.newest[seen - 1] - self.times[place], 0)
 
     def _says_otherwise(self, place: int, amount_minor: int, event_ms: int) -> bool:
         """Whether a copy names another amount or time; a clamped first keeps no time of its own to compare with."""
@@ -173,9 +191,6 @@ class Walk:
     def _take_reversal(self, batch: Batch, event: int, notes: Annotations) -> None:
         entries, redelivered = batch.entries, bool(batch.redelivered[event])
         identity, offset = int(entries.identity[event]), int(entries.amount_minor[event])
-        original = self._known(self.authorizations, identity, redelivered=redelivered)
-        # A reversal stands as long as what it took out.
-        reversal = self._known(self.reversals, identity, redelivered=redelivered or original is not None)
         if redelivered and (identity, offset) in self.reversal_at:
             place, met = self.reversal_at[identity, offset]
             notes.appended[event] = False
@@ -184,6 +199,10 @@ class Walk:
             notes.folded[event] = self._may_be_folded(met)
             self.cursor = max(self.cursor, place + 1)
             return
+        seen = self.cursor if redelivered else len(self.times)
+        original = self._known(self.authorizations, identity, seen)
+        # A reversal stands as long as what it took out.
+        reversal = self._known(self.reversals, identity, seen, lasts=original is not None)
         if reversal is not None and not self._of_an_earlier_life(reversal, original):
             notes.appended[event] = False
             notes.reversal[event] = REPEATED

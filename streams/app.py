@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, cast
 
@@ -193,11 +193,12 @@ class _Process:
     def _consumer(self) -> BatchConsumer:
         return cast("BatchConsumer", self._app.consumer)
 
-    async def _assigned(self, positions: dict[int, int | None]) -> None:
+    async def _assigned(self, positions: dict[int, int | None]) -> Mapping[int, int]:
         self._health.assigned(positions)
-        await self._handler.assigned(positions)
+        again = await self._handler.assigned(positions)
         self._health.ready()
         log.info("ready", role=self._health.role, partitions=sorted(positions))
+        return again
 
     def _fail(self, error: BaseException) -> None:
         """End the process without acknowledging anything more; a supervisor starts it again."""

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
 import numpy as np
 
 from features.codes import country_codes, identities, mcc_codes
 from features.history import Bool, Entries, Int64
 from features.store import Snapshot
 from features.transaction import REVERSAL
-from features.walk import Batch
-from streams.intake import Incoming
+from features.walk import Batch, Delivery
+from streams.intake import Incoming, Reach
+
+
+class MetAgain(msgspec.Struct, frozen=True):
+    """Records of a partition that come again.
+
+    Attributes:
+        since: offset of the first of them.
+        until: of the last.
+        met: card -> how many of its entries have met theirs again.
+    """
+
+    since: int
+    until: int
+    met: dict[str, int]
 
 
 class Roster:
@@ -21,13 +36,13 @@ class Roster:
         cards: partition -> its cards.
         first_rank: partition -> rank of its first card.
         rank: rank of each record's card, shape (n,).
-        last: partition -> last offset of the batch.
+        reach: partition -> offsets of the batch.
         older: partition -> card -> its tokens under older keys; cards without any are left out.
     """
 
-    def __init__(self, incoming: Sequence[Incoming], last: Mapping[int, int]) -> None:
-        self.last = dict(last)
-        places: dict[int, dict[str, int]] = {partition: {} for partition in last}
+    def __init__(self, incoming: Sequence[Incoming], reach: Mapping[int, Reach]) -> None:
+        self.reach = dict(reach)
+        places: dict[int, dict[str, int]] = {partition: {} for partition in reach}
         own = []
         for item in incoming:
             ranks = places[item.partition]
@@ -46,10 +61,18 @@ class Roster:
                 cards = self.older.setdefault(item.partition, {})
                 cards[item.transaction.card_id] = item.transaction.old_card_ids
 
-    def last_offsets(self) -> Int64:
-        """Last offset of the batch in each card's partition, by rank."""
-        last = np.array([self.last[partition] for partition in self.cards], np.int64)
-        return np.repeat(last, [len(names) for names in self.cards.values()])
+    def delivery(self, again: Mapping[int, MetAgain]) -> Delivery:
+        """Where the batch stands, in partitions of which some may be in the middle of a redelivery."""
+        counts = [len(names) for names in self.cards.values()]
+        since = [again[p].since if p in again else reach.first for p, reach in self.reach.items()]
+        met = {
+            self.first_rank[partition] + rank: again[partition].met[name]
+            for partition in again.keys() & self.cards.keys()
+            for rank, name in enumerate(self.cards[partition])
+            if name in again[partition].met
+        }
+        last = [reach.last for reach in self.reach.values()]
+        return Delivery(np.array(since, np.int64).repeat(counts), np.array(last, np.int64).repeat(counts), met)
 
 
 def batch_columns(

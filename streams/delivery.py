@@ -23,7 +23,7 @@ from mode.utils.futures import notify
 
 from streams.poller import Poller
 from streams.role import Chunk, Turn
-from streams.turns import Batch, InHand
+from streams.turns import Again, Batch, InHand
 from streams.watch.lag import Progress
 
 # mode names a service's logger after its module; what Faust says of its services belongs with Faust's lines.
@@ -36,7 +36,8 @@ _CLOSE_S: Final = 15.0
 _STOP_CHECK_S: Final = 0.1
 _REVOKE_S: Final = 240.0
 
-Assigned = Callable[[dict[int, int | None]], Awaitable[None]]
+Assigned = Callable[[dict[int, int | None]], Awaitable[Mapping[int, int]]]
+"""Takes committed offsets; gives those up to which records come that had their effect before."""
 
 
 class Progressed(Protocol):
@@ -71,7 +72,7 @@ class BatchConsumer(Consumer):
 
     def __post_init__(self) -> None:
         self._positions: dict[TP, int | None] = {}
-        self._in_hand = InHand()
+        self._in_hand, self._again = InHand(), Again()
         self._generation = 0
         self._draining = False
         self._abandoned = False
@@ -119,7 +120,7 @@ class BatchConsumer(Consumer):
 
     def done(self, chunks: Sequence[Chunk]) -> None:
         """Every effect of the chunks, which were taken first, is durable: commit their offsets."""
-        offsets = {c.partition: int(c.records[-1].offset() or 0) + 1 for c in chunks}
+        offsets = self._again.acknowledged(chunks)
         self._put_down(self._in_hand.done())
         self._poller_of().done(offsets)
         self._committed_offset.update({TP(self.topic, p): o for p, o in offsets.items()})
@@ -219,7 +220,7 @@ class BatchConsumer(Consumer):
                 self.app.on_rebalance_start()
             self.app.consumer_generation_id = generation
             self._positions = {TP(self.topic, p): offset for p, offset in positions.items()}
-            await type(self).assigned_hook(positions)
+            self._again.begin(await type(self).assigned_hook(positions))
             if generation == self._generation:
                 await self.on_partitions_assigned(set(self._positions), generation)
         except Exception as exc:  # noqa: BLE001 - nothing awaits this task: whatever went wrong ends the process

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
 
@@ -81,8 +81,9 @@ class IndexHandler:
         self._writer = BulkWriter(self._client, prepare, self._outage)
         self._labels = LabelStore(self._client, self._writer, self._settings.index_prefix, self._outage)
 
-    async def assigned(self, positions: dict[int, int | None]) -> None:
+    async def assigned(self, positions: dict[int, int | None]) -> Mapping[int, int]:  # noqa: ARG002 - the protocol's signature
         """Nothing to do: documents overwrite themselves, whoever writes them."""
+        return {}
 
     async def process(self, chunks: Sequence[Chunk], turn: Turn) -> Awaitable[Told]:
         """Index the outcomes of the chunks; the writing is what is returned."""

@@ -38,6 +38,18 @@ class Incoming(msgspec.Struct, frozen=True, gc=False):
     broker_ms: int
 
 
+class Reach(msgspec.Struct, frozen=True):
+    """Offsets of a batch in one partition.
+
+    Attributes:
+        first: of its first record; of a part of a batch, of the whole batch's.
+        last: of its last record.
+    """
+
+    first: int
+    last: int
+
+
 class Intake(msgspec.Struct, frozen=True):
     """What a batch of records became."""
 
@@ -128,6 +140,21 @@ def offset_of(message: Message) -> int:
     offset = message.offset()
     assert offset is not None
     return offset
+
+
+def reach_of(messages: Sequence[Message]) -> Reach:
+    """Of records of one partition, by themselves a batch."""
+    return Reach(offset_of(messages[0]), offset_of(messages[-1]))
+
+
+def reaches_of(chunks: Sequence[Chunk]) -> dict[int, Reach]:
+    """By partition, of a batch."""
+    reaches: dict[int, Reach] = {}
+    for chunk in chunks:
+        own = reach_of(chunk.records)
+        before = reaches.get(chunk.partition, own)
+        reaches[chunk.partition] = Reach(before.first, own.last)
+    return reaches
 
 
 def _broker_ms(message: Message, transaction: Transaction) -> int:

@@ -16,7 +16,7 @@ from features.catalogue import FEATURE_NAMES, feature_matrix
 from features.decode import Decoder
 from features.store import OnlineStore
 from streams.cards import CardState
-from streams.intake import Incoming
+from streams.intake import Incoming, Reach
 
 _LARGEST_BATCH: Final = 2000
 _PARTITION: Final = 0
@@ -71,7 +71,7 @@ async def compare(
     done = different = 0
     examples: list[Difference] = []
     for batch in _batches(history, decoder, random.Random(seed)):  # noqa: S311 - sizes, not secrets
-        applied, pending = await cards.apply(batch, {_PARTITION: batch[-1].offset})
+        applied, pending = await cards.apply(batch, {_PARTITION: Reach(batch[0].offset, batch[-1].offset)})
         exponents = np.array([item.transaction.exponent for item in batch], np.int64)
         served = feature_matrix(applied.aggregates, exponents)
         await cards.commit(pending)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -61,8 +61,13 @@ class Handler(Protocol):
         """Connect to what the role needs; called once, before any partition is assigned."""
         ...
 
-    async def assigned(self, positions: dict[int, int | None]) -> None:
-        """Partitions were assigned: partition -> committed offset (None: nothing was committed yet)."""
+    async def assigned(self, positions: dict[int, int | None]) -> Mapping[int, int]:
+        """Partitions were assigned: partition -> committed offset (None: nothing was committed yet).
+
+        Returns:
+            Partition -> offset up to which records had their effect before; they come again, and are acknowledged
+            together.
+        """
         ...
 
     async def process(self, chunks: Sequence[Chunk], turn: Turn) -> Awaitable[Told] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +19,7 @@ from features.decode import Decoder
 from features.errors import DecodeError, FraudstreamError
 from sinks.publisher import Publisher
 from streams.answers import Answers
-from streams.intake import Incoming, Intake, Reader, offset_of
+from streams.intake import Incoming, Intake, Reach, Reader, offset_of, reaches_of
 from streams.policy.files import SAMPLE
 from streams.policy.reload import Reloader
 from streams.role import Chunk, Told, Turn
@@ -62,22 +62,15 @@ class ScoreHandler:
         await self._reloader.start()
         self._publisher.start()
 
-    async def assigned(self, positions: dict[int, int | None]) -> None:
-        """Claim the partitions and mend what Redis lost of them."""
+    async def assigned(self, positions: dict[int, int | None]) -> Mapping[int, int]:
+        """Claim the partitions and mend what Redis lost of them; returns how far Redis has applied them."""
         self._reloader.assigned(positions)
-        await self._scorer.assigned(positions)
+        return await self._scorer.assigned(positions)
 
     async def process(self, chunks: Sequence[Chunk], turn: Turn) -> Awaitable[Told] | None:
         """Score a batch; everything that it became is published by what is returned."""
         self._reloader.check()
-        try:
-            intake, scored = await self._answers(chunks, turn)
-        except (FraudstreamError, MemoryError):
-            raise
-        except Exception as exc:  # noqa: BLE001 - whatever a record can make go wrong: it is looked for, or raised again
-            await self._narrow_down(chunks, turn, exc)
-            return None
-        return self._publish(chunks, intake, scored, self._metrics.stages.taken_s)
+        return await self._process(chunks, reaches_of(chunks), turn)
 
     def hurry(self) -> None:
         """Load model, rules and challenger anew."""
@@ -89,27 +82,40 @@ class ScoreHandler:
         await self._scorer.stop()
         self._publisher.close()
 
-    async def _answers(self, chunks: Sequence[Chunk], turn: Turn) -> tuple[Intake, Scored]:
+    async def _process(self, chunks: Sequence[Chunk], whole: Mapping[int, Reach], turn: Turn) -> Awaitable[Told] | None:
+        """`process`, of a batch or a part of it."""
+        try:
+            intake, scored = await self._answers(chunks, whole, turn)
+        except (FraudstreamError, MemoryError):
+            raise
+        except Exception as exc:  # noqa: BLE001 - whatever a record can make go wrong: it is looked for, or raised again
+            await self._narrow_down(chunks, whole, turn, exc)
+            return None
+        return self._publish(chunks, intake, scored, self._metrics.stages.taken_s)
+
+    async def _answers(self, chunks: Sequence[Chunk], whole: Mapping[int, Reach], turn: Turn) -> tuple[Intake, Scored]:
         began_s = self._monotonic_s()
         self._metrics.stages.begin(chunks)
         intake = self._reader.read(chunks)
         self._metrics.stages.lap("decode")
-        scored = await self._scorer.score(chunks, intake.incoming, turn)
+        scored = await self._scorer.score(reaches_of(chunks), whole, intake.incoming, turn)
         if self._deadline_s and self._monotonic_s() - began_s > self._deadline_s:
             scored = self._scorer.flagged(scored, DEADLINE)
         return intake, scored
 
-    async def _narrow_down(self, chunks: Sequence[Chunk], turn: Turn, problem: Exception) -> None:
+    async def _narrow_down(
+        self, chunks: Sequence[Chunk], whole: Mapping[int, Reach], turn: Turn, problem: Exception
+    ) -> None:
         """Process the halves of a batch that failed; a single record has a second chance before it is condemned."""
         count = sum(len(chunk.records) for chunk in chunks)
         log.warning("batch_failed", records=count, problem=type(problem).__name__, at=_places(problem))
         if count > 1:
             for half in _halves(chunks, count // 2):
-                if (rest := await self.process(half, turn)) is not None:
+                if (rest := await self._process(half, whole, turn)) is not None:
                     (await rest)()
             return
         try:
-            intake, scored = await self._answers(chunks, turn)
+            intake, scored = await self._answers(chunks, whole, turn)
         except (FraudstreamError, MemoryError):
             raise
         except Exception as exc:  # noqa: BLE001 - as above

@@ -21,9 +21,9 @@ from sinks.publisher import Record
 from streams.answers import Answers
 from streams.cards import CardState, Pending
 from streams.decisions import Decisions
-from streams.intake import Incoming, offset_of
+from streams.intake import Incoming, Reach
 from streams.repair.rebuild import Rebuilder
-from streams.role import Chunk, Turn, at_once
+from streams.role import Turn, at_once
 from streams.watch.metrics import ScoreMetrics
 
 log = structlog.get_logger(__name__)
@@ -81,23 +81,37 @@ class Scorer:
                 raise
             self._detach(exc)
 
-    async def assigned(self, positions: Mapping[int, int | None]) -> None:
-        """Claim the partitions, so that nobody else's commits are taken from here on, and mend what Redis lost."""
+    async def assigned(self, positions: Mapping[int, int | None]) -> dict[int, int]:
+        """Claim the partitions, so that nobody else's commits are taken from here on, and mend what Redis lost.
+
+        Returns:
+            Partition -> last offset applied, of those whose state is known.
+        """
         self._owned, self._behind = set(positions), set(positions)
+        self._cards.begin()
         for partition, committed in positions.items():
             try:
-                await self._attach({partition: committed or 0}, at_once)
+                await self._attach({partition: Reach(committed or 0, committed or 0)}, at_once)
             except StoreAway as exc:
                 self._detach(exc)
+        return {p: self._store.applied(p) for p in positions if p not in self._behind}
 
-    async def score(self, chunks: Sequence[Chunk], incoming: Sequence[Incoming], turn: Turn) -> Scored:
+    async def score(
+        self, reaches: Mapping[int, Reach], whole: Mapping[int, Reach], incoming: Sequence[Incoming], turn: Turn
+    ) -> Scored:
         """The outcomes of a batch.
 
         When this returns, the batch has had its turn, and Redis has what it changed, or the outcomes say it has not.
+
+        Args:
+            reaches: partition -> offsets of the batch.
+            whole: likewise, of the batch as it was taken, of which this one may be a part.
+            incoming: its records that are at home.
+            turn: of the batch.
         """
         try:
-            await self._attach({c.partition: offset_of(c.records[0]) for c in reversed(chunks)}, turn)
-            return await self._with_history(chunks, incoming, turn)
+            await self._attach(reaches, turn)
+            return await self._with_history(reaches, whole, incoming, turn)
         except StoreAway as exc:
             self._detach(exc)
             await turn()
@@ -107,7 +121,7 @@ class Scorer:
     async def pass_over(self, partition: int, offset: int) -> None:
         """Move on behind a record that is not scored."""
         try:
-            _, pending = await self._cards.apply([], {partition: offset})
+            _, pending = await self._cards.apply([], {partition: Reach(offset, offset)})
             await self._cards.commit(pending)
         except (StoreAway, StoreLost) as exc:
             # Whoever mends Redis reads in the dead letters that the record is none.
@@ -127,12 +141,15 @@ class Scorer:
             self._waiting.cancel()
         await self._store.stop()
 
-    async def _with_history(self, chunks: Sequence[Chunk], incoming: Sequence[Incoming], turn: Turn) -> Scored:
-        last = {chunk.partition: offset_of(chunk.records[-1]) for chunk in chunks}
+    async def _with_history(
+        self, reaches: Mapping[int, Reach], whole: Mapping[int, Reach], incoming: Sequence[Incoming], turn: Turn
+    ) -> Scored:
+        # Nothing of the whole is acknowledged before all of it is done.
+        unacknowledged = {p: Reach(whole[p].first, reach.last) for p, reach in reaches.items()}
         stages = self._metrics.stages
         while True:
             try:
-                applied, pending = await self._cards.apply(incoming, last)
+                applied, pending = await self._cards.apply(incoming, unacknowledged)
                 scored = self._written(self._decisions.answers(incoming, applied, self._now_ms()))
                 stages.lap("encode")
                 await turn()
@@ -141,7 +158,7 @@ class Scorer:
                 stages.lap("commit")
             except (StoreLost, StoreCorrupt) as exc:
                 await turn()
-                await self._mend(exc, {c.partition: offset_of(c.records[0]) for c in reversed(chunks)})
+                await self._mend(exc, reaches)
                 stages.skip()
             else:
                 return scored
@@ -153,27 +170,27 @@ class Scorer:
         except StoreAway as exc:
             self._detach(exc)
 
-    async def _mend(self, problem: StoreError, first: Mapping[int, int]) -> None:
+    async def _mend(self, problem: StoreError, reaches: Mapping[int, Reach]) -> None:
         """Give Redis back what it lost before the batch; of a history that is none, make all of its partition anew."""
         afresh = isinstance(problem, StoreCorrupt)
         log.warning("store_corrupt" if afresh else "store_lost", problem=str(problem), variable="FRAUD_REDIS_URL")
         self._metrics.repairs.inc()
         mend = self._rebuilder.rebuild if afresh else self._rebuilder.catch_up
-        for partition, offset in first.items():
+        for partition, reach in reaches.items():
             with self._metrics.rebuild(partition) as progress:
-                await mend(partition, offset, progress)
+                await mend(partition, reach.first, progress)
 
-    async def _attach(self, first: Mapping[int, int], turn: Turn) -> None:
+    async def _attach(self, reaches: Mapping[int, Reach], turn: Turn) -> None:
         """Apply what Redis missed of these partitions; raises StoreAway while it is not back."""
         if self._waiting is not None:
             if not self._waiting.done():
                 raise StoreAway("Redis is not back yet")
             self._waiting.result()
             self._waiting = None
-        for partition in sorted(self._behind & first.keys()):
+        for partition in sorted(self._behind & reaches.keys()):
             await turn()
             with self._metrics.rebuild(partition) as progress:
-                await self._rebuilder.catch_up(partition, first[partition], progress)
+                await self._rebuilder.catch_up(partition, reaches[partition].first, progress)
             self._behind.discard(partition)
 
     def _detach(self, problem: StoreAway) -> None:

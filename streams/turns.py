@@ -1,17 +1,21 @@
-"""The batches in hand, and the turn that each waits for before its first effect.
+"""The batches in hand, the turn that each waits for before its first effect, and when it is acknowledged.
 
-So no more than one batch ever comes again, and what a history knows of the batch that wrote it last is enough to answer
-that one as before.
+So no more than one batch ever comes again, from its beginning, and what a history knows of the records that may come
+again is enough to answer them as before.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from features.errors import BatchRevoked
-from streams.role import Turn
+from streams.role import Chunk, Turn
+
+# More records than a batch ever has; where more come again, somebody has set the offsets back.
+_MOST_AGAIN: Final = 100_000
 
 
 class Batch:
@@ -25,6 +29,37 @@ class Batch:
 
     def __init__(self) -> None:
         self.acknowledged = asyncio.Event()
+
+
+class Again:
+    """What comes again after an assignment: it is acknowledged all at once, so that it never comes again in part.
+
+    What a card has met again is known as long as the assignment lasts; a process that began in the middle would take
+    the records before the middle for firsts of what it meets.
+    """
+
+    def __init__(self) -> None:
+        self._until: dict[int, int] = {}
+        self._since: dict[int, int] = {}
+
+    def begin(self, until: Mapping[int, int]) -> None:
+        """An assignment begins.
+
+        Args:
+            until: partition -> offset up to which records had their effect before.
+        """
+        self._until, self._since = dict(until), {}
+
+    def acknowledged(self, chunks: Sequence[Chunk]) -> dict[int, int]:
+        """Offsets that may be committed when these chunks are done: partition -> the first that is not."""
+        offsets: dict[int, int] = {}
+        for chunk in chunks:
+            first, last = (int(chunk.records[end].offset() or 0) for end in (0, -1))
+            since = self._since.setdefault(chunk.partition, first)
+            until = self._until.get(chunk.partition, -1)
+            waits = last < until <= since + _MOST_AGAIN
+            offsets[chunk.partition] = since if waits else last + 1
+        return offsets
 
 
 class InHand:

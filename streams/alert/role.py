@@ -112,8 +112,9 @@ class AlertHandler:
         if buried:
             log.error("alerts_without_channel", alerts=buried)
 
-    async def assigned(self, positions: dict[int, int | None]) -> None:
+    async def assigned(self, positions: dict[int, int | None]) -> Mapping[int, int]:  # noqa: ARG002 - the protocol's signature
         """Nothing to do: the spool knows what was told already."""
+        return {}
 
     async def process(self, chunks: Sequence[Chunk], turn: Turn) -> None:
         """Put what somebody must hear of into the spool; raises ConfigError where that is damaged."""

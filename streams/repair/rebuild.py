@@ -18,7 +18,7 @@ from confluent_kafka import Message
 from features.errors import ConfigError, FraudstreamError, StoreCorrupt, StoreError, StoreLost
 from features.store import OnlineStore
 from streams.cards import CardState
-from streams.intake import Incoming, Reader, offset_of
+from streams.intake import Incoming, Reach, Reader, offset_of, reach_of
 from streams.repair.homes import Homes, HomesNote
 from streams.repair.refused import Refused, is_refused, refused_since
 from streams.repair.topic_reader import Span, TopicReader, in_thread, reading
@@ -229,11 +229,11 @@ class Rebuilder:
     async def _apply(self, partition: int, messages: list[Message], refused: Refused, tally: Tally) -> None:
         kept = [m for m in messages if not is_refused(refused, partition, offset_of(m))]
         intake = self._reader.read([Chunk(self._source.topic, partition, kept)])
-        await apply_or_pass_over(self._cards, intake.incoming, {partition: offset_of(messages[-1])})
+        await apply_or_pass_over(self._cards, intake.incoming, {partition: reach_of(messages)})
         tally.count(len(messages), intake.incoming)
 
 
-async def apply_or_pass_over(cards: CardState, incoming: Sequence[Incoming], last: dict[int, int]) -> None:
+async def apply_or_pass_over(cards: CardState, incoming: Sequence[Incoming], reach: Mapping[int, Reach]) -> None:
     """Apply and commit; a record that fails by itself is found by halving and passed over, and the rest goes on.
 
     The score role dead-letters such a record; one that it had not yet come to must not stop a rebuild for ever.
@@ -241,10 +241,10 @@ async def apply_or_pass_over(cards: CardState, incoming: Sequence[Incoming], las
     Args:
         cards: the state.
         incoming: records of one batch.
-        last: partition -> offset up to which the batch reaches.
+        reach: partition -> offsets of the batch.
     """
     try:
-        _, pending = await cards.apply(incoming, last)
+        _, pending = await cards.apply(incoming, reach)
         await cards.commit(pending)
     except FraudstreamError:
         raise
@@ -253,13 +253,17 @@ async def apply_or_pass_over(cards: CardState, incoming: Sequence[Incoming], las
             raise
         if len(incoming) > 1:
             half = len(incoming) // 2
-            reached = {item.partition: min(item.offset, last[item.partition]) for item in incoming[:half]}
-            await apply_or_pass_over(cards, incoming[:half], reached)
-            await apply_or_pass_over(cards, incoming[half:], last)
+            before = {item.partition: _up_to(reach[item.partition], item.offset) for item in incoming[:half]}
+            await apply_or_pass_over(cards, incoming[:half], before)
+            await apply_or_pass_over(cards, incoming[half:], reach)
             return
         item = incoming[0]
         log.exception("rebuild_passes_over", partition=item.partition, offset=item.offset, problem=type(exc).__name__)
-        await apply_or_pass_over(cards, [], last)
+        await apply_or_pass_over(cards, [], reach)
+
+
+def _up_to(reach: Reach, offset: int) -> Reach:
+    return Reach(reach.first, min(offset, reach.last))
 
 
 def say_done(event: str, tally: Tally, took_s: float, **where: object) -> None:

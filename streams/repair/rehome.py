@@ -19,7 +19,7 @@ from confluent_kafka import Message
 from features.errors import DecodeError
 from features.store import OnlineStore
 from streams.cards import CardState
-from streams.intake import Incoming, Reader, offset_of
+from streams.intake import Incoming, Reach, Reader, offset_of
 from streams.repair.copies import Copies
 from streams.repair.homes import Homes, HomesNote
 from streams.repair.merge import Merge
@@ -142,9 +142,9 @@ class Rehomer:
         before what is still to be scored; what is applied stays one before that until the end.
         """
         moved = [msgspec.structs.replace(item, offset=committed[item.partition] - 1) for item in batch]
-        last = {item.partition: item.offset - 1 for item in moved}
+        reach = {item.partition: Reach(item.offset, item.offset - 1) for item in moved}
         if moved:
-            await apply_or_pass_over(self._cards, moved, last)
+            await apply_or_pass_over(self._cards, moved, reach)
 
 
 def _held(reader: TopicReader, committed: Mapping[int, int]) -> dict[int, int]:

@@ -15,7 +15,7 @@ from features.store import OnlineStore
 from scoring.outcome import Outcome, encode_outcome
 from streams.cards import CardState, Pending
 from streams.decisions import Decisions
-from streams.intake import Incoming, Reader, offset_of
+from streams.intake import Incoming, Reach, Reader, offset_of, reach_of
 from streams.repair.comparison import DEADLINE, Body, Difference, differences, is_within_folding, versions
 from streams.repair.homes import Homes
 from streams.repair.published import Published
@@ -172,14 +172,14 @@ class Rescorer:
 
     async def warm_up(self, messages: list[Message], refused: Refused) -> None:
         """Apply records that come before the range."""
-        incoming, last = self._arrived(messages, refused)
-        _, pending = await self._cards.apply(incoming, last)
+        incoming, reach = self._arrived(messages, refused)
+        _, pending = await self._cards.apply(incoming, reach)
         await self._cards.commit(pending)
 
     async def again(self, messages: list[Message], refused: Refused) -> list[tuple[Incoming, Outcome, bool]]:
         """Apply and decide; every record at home, its outcome now, and whether its card is hot."""
-        incoming, last = self._arrived(messages, refused)
-        applied, pending = await self._cards.apply(incoming, last)
+        incoming, reach = self._arrived(messages, refused)
+        applied, pending = await self._cards.apply(incoming, reach)
         outcomes = self._decisions.outcomes(incoming, applied, 0)
         hot = self._hot(pending)
         await self._cards.commit(pending)
@@ -193,11 +193,11 @@ class Rescorer:
         outcomes = Span(partition, start, reader.bounds(partition)[1])
         return Published(reader, self._source.topic, job.span, outcomes)
 
-    def _arrived(self, messages: list[Message], refused: Refused) -> tuple[list[Incoming], dict[int, int]]:
+    def _arrived(self, messages: list[Message], refused: Refused) -> tuple[list[Incoming], dict[int, Reach]]:
         partition = messages[-1].partition() or 0
         kept = [m for m in messages if not is_refused(refused, partition, offset_of(m))]
         intake = self._reader.read([Chunk(self._source.topic, partition, kept)])
-        return intake.incoming, {partition: offset_of(messages[-1])}
+        return intake.incoming, {partition: reach_of(messages)}
 
     def _hot(self, pending: Pending) -> list[bool]:
         before = [value for p in pending.roster.cards for value in pending.snapshots[p].histories]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -11,7 +12,7 @@ from features.apply import Applied
 from features.catalogue import FEATURES, feature_matrix
 from features.history import Entries, country_code, identity, mcc_code
 from features.stored import Limits, apply_stored
-from features.walk import Batch
+from features.walk import Batch, Delivery
 from features.windows import WEEK_MS
 from tests.oracles.naive import Answer, Event
 
@@ -25,9 +26,18 @@ class Cards:
         self.limits = Limits(WEEK_MS + grace_ms, grace_ms, SKEW_MS, hot_card_records)
         self.values: dict[str, bytes] = {}
         self.offset = 0
+        self.since, self.until = 0, -1
+        self.met: dict[str, int] = {}
 
-    def apply(self, events: Sequence[Event], *, first_offset: int | None = None, commit: bool = True) -> list[Answer]:
-        """Apply one batch; with `first_offset` a batch that was delivered before."""
+    def begin(self) -> None:
+        """A process starts: nothing is remembered of what came again."""
+        self.since, self.until = 0, -1
+        self.met.clear()
+
+    def apply(
+        self, events: Sequence[Event], *, first_offset: int | None = None, whole: int | None = None, commit: bool = True
+    ) -> list[Answer]:
+        """Apply one batch; with `first_offset` one that was delivered before, with `whole` a part of one."""
         begin = self.offset if first_offset is None else first_offset
         offsets = np.arange(begin, begin + len(events))
         cards = list(dict.fromkeys(e.card for e in events))
@@ -38,9 +48,15 @@ class Cards:
             offset=offsets,
             redelivered=offsets < self.offset,
         )
-        last_offset = np.full(len(cards), offsets[-1])
-        stored = apply_stored([self.values.get(c) for c in cards], batch, last_offset, self.limits)
+        first = begin if whole is None else whole
+        if first > self.until:
+            self.begin()
+            self.since, self.until = first, self.offset - 1
+        since, met = np.full(len(cards), self.since), {i: self.met[c] for i, c in enumerate(cards) if c in self.met}
+        delivery = Delivery(since, np.full(len(cards), offsets[-1]), met)
+        stored = apply_stored([self.values.get(c) for c in cards], batch, delivery, self.limits)
         if commit:
+            self.met.update({cards[rank]: entries for rank, entries in stored.met.items()})
             changed = zip(cards, stored.packed, strict=True)
             self.values.update({card: value for card, value in changed if value is not None})
             self.offset = max(self.offset, begin + len(events))
@@ -89,6 +105,42 @@ def _answers(events: Sequence[Event], applied: Applied, grace_ms: int) -> list[A
         )
         row += 1
     return answers
+
+
+def but_the_flag(answer: Answer) -> Answer:
+    """What must be the same when a record comes again: it is no duplicate then."""
+    return replace(answer, duplicate=False)
+
+
+FATES = ("done", "done", "lost", "killed")
+
+
+def deaths(
+    cards: Cards, events: Sequence[Event], plan: Iterable[tuple[int, str]], *, in_halves: bool
+) -> Iterator[tuple[int, Answer]]:
+    """Apply events as processes do that die; every answer with its offset, again and again.
+
+    Args:
+        cards: without any history yet.
+        events: of one partition.
+        plan: size of each batch, and whether it is done, lost without effect, or committed and not acknowledged.
+        in_halves: every batch is applied in two parts, as one is that fails.
+    """
+    position = acknowledged = 0
+    again_until = -1
+    for size, fate in [*plan, *[(7, "done")] * len(events)]:
+        batch = events[position : position + size]
+        cut = len(batch) // 2 if in_halves else 0
+        for begin, part in [(position, batch[:cut]), (position + cut, batch[cut:])]:
+            if part and fate != "lost":
+                yield from enumerate(cards.apply(part, first_offset=begin, whole=position), begin)
+        position += len(batch)
+        if fate == "done":
+            # What comes again is acknowledged when all of it is done.
+            acknowledged = position if position > again_until else acknowledged
+        else:
+            position, again_until = acknowledged, cards.offset - 1
+            cards.begin()
 
 
 def split(events: Iterable[Event], sizes: Iterable[int]) -> Iterable[list[Event]]:

@@ -13,7 +13,7 @@ from features.catalogue import FEATURES, feature_matrix
 from features.history import FOLDED, Entries, header, pack_words
 from features.quiet import NATIVE, Quiet, apply_quiet
 from features.stored import Limits, apply_stored
-from features.walk import Batch
+from features.walk import Batch, Delivery
 from features.windows import WEEK_MS
 from tests.features.driver import Cards, split
 from tests.oracles.naive import Event
@@ -45,10 +45,14 @@ def packed(times_ms: list[int]) -> bytes:
     return header(0, 0) + pack_words(entries(times_ms)).tobytes()
 
 
+def new(cards: int, last: int) -> Delivery:
+    """None of the cards has met a record of the batch before."""
+    return Delivery(np.full(cards, 8), np.full(cards, last))
+
+
 def quiet_of(stored: list[bytes | None], batch: Batch, limit: int = 4096) -> Quiet:
     assert NATIVE is not None
-    last_offset = np.full(len(stored), 7)
-    return apply_quiet(NATIVE, stored, batch, last_offset, limit=limit, retention_ms=LIMITS.retention_ms)
+    return apply_quiet(NATIVE, stored, batch, new(len(stored), 7), limit=limit, retention_ms=LIMITS.retention_ms)
 
 
 @needs_native
@@ -102,6 +106,16 @@ def test_a_card_that_is_not_quiet_does_not(stored: bytes | None, batch: Batch) -
 
 
 @needs_native
+@pytest.mark.parametrize(("first", "is_quiet"), [(7, False), (8, True), (2**32 + 7, False), (2**32 + 8, True)])
+def test_nor_does_one_that_has_met_a_part_of_the_batch(first: int, is_quiet: bool) -> None:
+    """It was written at offset 7."""
+    assert NATIVE is not None
+    stored, delivery = header(0, 7) + packed([BEGIN_MS])[8:], Delivery(np.array([first]), np.array([first + 2]))
+    found = apply_quiet(NATIVE, [stored], batch_of([BEGIN_MS + 1], [0]), delivery, limit=16, retention_ms=WEEK_MS)
+    assert found.is_quiet.tolist() == [is_quiet]
+
+
+@needs_native
 def test_nor_does_one_that_may_be_folded() -> None:
     minutes = [BEGIN_MS + i * 60_000 for i in range(20)]
     assert quiet_of([packed(minutes[:15])], batch_of(minutes[15:16], [0]), limit=16).is_quiet.all()
@@ -132,15 +146,15 @@ def test_cards_of_both_kinds_keep_their_places(monkeypatch: pytest.MonkeyPatch, 
     minutes = [BEGIN_MS + 60_000 * i for i in (1, 1, 0, 3, 0, 5, 6, 7)]
     batch = batch_of(minutes, [0, 1, 1, 3, 1, 0, 2, 3])
     batch.entries.identity[4] = batch.entries.identity[2]
-    last_offset = np.array([5, 6, 9, 7])
-    found = apply_stored(list(stored), batch, last_offset, Limits(WEEK_MS, 0, 300_000, 16))
+    delivery = Delivery(np.full(4, 8), np.array([5, 6, 9, 7]))
+    found = apply_stored(list(stored), batch, delivery, Limits(WEEK_MS, 0, 300_000, 16))
     assert found.applied.duplicate.tolist() == [False] * 4 + [True] + [False] * 3
     assert found.applied.aggregates.time_ms.tolist() == minutes
     assert found.applied.aggregates.week.count.tolist() == [1, 2, 2, 2, 2, 2, 31, 3]
     assert found.applied.aggregates.late_by_ms.tolist() == [0, 0, 60_000, 0, 60_000, 0, 0, 0]
     assert found.folded == 1
     assert [None if value is None else value[:4] for value in found.packed] == [
-        offset.to_bytes(4, "little") for offset in last_offset.tolist()
+        offset.to_bytes(4, "little") for offset in delivery.last.tolist()
     ]
 
 
@@ -149,14 +163,14 @@ def test_a_record_that_was_put_back_in_time_is_not_ordinary(monkeypatch: pytest.
     monkeypatch.setattr(stored_module, "NATIVE", native)
     batch = batch_of([BEGIN_MS, BEGIN_MS + 1], [0, 1])
     batch.entries.clamped[:] = [False, True]
-    applied = apply_stored([None, None], batch, np.array([1, 1]), LIMITS).applied
+    applied = apply_stored([None, None], batch, new(2, 1), LIMITS).applied
     assert applied.clamped.tolist() == [False, True]
     assert not applied.ordinary
 
 
 def test_nothing_is_a_batch_too() -> None:
     batch = batch_of([], [])
-    applied = apply_stored([], batch, np.empty(0, np.int64), LIMITS).applied
+    applied = apply_stored([], batch, new(0, 1), LIMITS).applied
     assert applied.authorization.tolist() == []
     assert feature_matrix(applied.aggregates, np.empty(0, np.int64)).shape == (0, len(FEATURES))
 
@@ -169,16 +183,26 @@ def test_many_of_one_moment_are_told_apart_or_left_to_columns() -> None:
 
 
 @needs_native
-@pytest.mark.parametrize("broken", range(9))
+@pytest.mark.parametrize("broken", range(10))
 def test_arrays_that_do_not_belong_together_are_refused(broken: int) -> None:
     assert NATIVE is not None
-    new, card = pack_words(entries([BEGIN_MS + 9])), np.zeros(1, np.int64)
+    entry, card = pack_words(entries([BEGIN_MS + 9])), np.zeros(1, np.int64)
     arguments = [
-        [packed([BEGIN_MS])], new, card, np.zeros(1, np.bool_), np.zeros(1, np.int64), np.empty((14, 1), np.int64),
+        [packed([BEGIN_MS])], entry, card, np.zeros(1, np.bool_), card + 1, card, np.empty((14, 1), np.int64),
         np.empty(1, np.bool_), WEEK_MS, 512,
     ]  # fmt: skip
-    assert NATIVE.apply(*arguments) == [header(1, 0) + packed([BEGIN_MS])[8:] + new.tobytes()]
-    wrong = [[], new[:0], card + 1, np.zeros(2, np.bool_), card[:0], np.empty(14, np.int32), np.empty(2, np.bool_), -1]
+    assert NATIVE.apply(*arguments) == [header(1, 0) + packed([BEGIN_MS])[8:] + entry.tobytes()]
+    wrong = [
+        [],
+        entry[:0],
+        card + 1,
+        np.zeros(2, np.bool_),
+        card[:0],
+        card[:0],
+        np.empty(14, np.int32),
+        np.empty(2, np.bool_),
+        -1,
+    ]
     if broken < len(wrong):
         with pytest.raises(ValueError, match="belong together"):
             NATIVE.apply(*arguments[:broken], wrong[broken], *arguments[broken + 1 :])

@@ -14,7 +14,7 @@ from features.fold import fold_hot
 from features.history import unpack
 from features.tiles import NEVER_FOLDED
 from features.windows import WEEK_MS
-from tests.features.driver import Cards, split
+from tests.features.driver import FATES, Cards, but_the_flag, deaths, split
 from tests.oracles.naive import Answer, Event, features_of
 from tests.oracles.naive import NaiveCards as Oracle
 from tests.properties import examples
@@ -131,11 +131,6 @@ def test_what_is_folded_is_answered_flagged_and_changes_nothing() -> None:
     assert (recent.duplicate, recent.beyond_grace) == (True, False)
 
 
-def promised(answer: Answer) -> Answer:
-    """How late a record is that left no trace is told from the batch it comes in."""
-    return replace(answer, duplicate=False, late_by_ms=None if answer.beyond_grace else answer.late_by_ms)
-
-
 @examples(15)
 @given(
     st.integers(0, 10_000), st.lists(st.integers(1, 40), min_size=10, max_size=30), st.integers(1, 9),
@@ -145,8 +140,37 @@ def test_a_hot_batch_delivered_again_gets_the_same_answers(
     seed: int, sizes: list[int], part: int, gap_ms: float
 ) -> None:
     """With copies, reversals and records of any lateness; the second time in other batches."""
+    events = mixed_hot_traffic(seed, sum(sizes), gap_ms)
+    cards = Cards(hot_card_records=16)
+    for batch in split(events, sizes):
+        begin = cards.offset
+        first = cards.apply(batch)
+        values = dict(cards.values)
+        again = []
+        for piece in split(batch, [part] * len(batch)):
+            again += cards.apply(piece, first_offset=begin + len(again))
+        assert [but_the_flag(a) for a in again] == [but_the_flag(a) for a in first]
+        assert cards.values == values
+
+
+@examples(15)
+@given(
+    st.integers(0, 10_000), st.lists(st.tuples(st.integers(1, 40), st.sampled_from(FATES)), min_size=10, max_size=30),
+    st.sampled_from([2_000.0, 60_000.0, 1_500_000.0]), st.booleans(),
+)  # fmt: skip
+def test_deaths_in_a_row_change_no_answer_of_a_hot_card(
+    seed: int, plan: list[tuple[int, str]], gap_ms: float, in_halves: bool
+) -> None:
+    events = mixed_hot_traffic(seed, 300, gap_ms)
+    first: dict[int, Answer] = {}
+    for offset, answer in deaths(Cards(hot_card_records=16), events, plan, in_halves=in_halves):
+        assert but_the_flag(answer) == but_the_flag(first.setdefault(offset, answer)), events[offset]
+
+
+def mixed_hot_traffic(seed: int, count: int, gap_ms: float) -> list[Event]:
+    """A hot card with copies, reversals and records of any lateness."""
     dice = random.Random(seed)
-    events = hot_traffic(seed, sum(sizes), gap_ms, 1.0)
+    events = hot_traffic(seed, count, gap_ms, 1.0)
     for i in range(30, len(events), 7):
         old = events[dice.randrange(i)]
         what = dice.randrange(3)
@@ -156,16 +180,7 @@ def test_a_hot_batch_delivered_again_gets_the_same_answers(
             events[i] = Event("c", f"r-{i}", "reversal", events[i].t_ms, 1, original=old.transaction_id)
         else:
             events[i] = replace(events[i], t_ms=old.t_ms)
-    cards = Cards(hot_card_records=16)
-    for batch in split(events, sizes):
-        begin = cards.offset
-        first = cards.apply(batch)
-        values = dict(cards.values)
-        again = []
-        for piece in split(batch, [part] * len(batch)):
-            again += cards.apply(piece, first_offset=begin + len(again))
-        assert [promised(a) for a in again] == [promised(a) for a in first]
-        assert cards.values == values
+    return events
 
 
 @examples(15)

@@ -16,7 +16,7 @@ from streams import poller as poller_module
 from streams.delivery import BatchConsumer
 from streams.poller import Poller
 from streams.role import Chunk, Turn
-from streams.turns import InHand
+from streams.turns import Again, InHand
 
 
 class Queue(list[Any]):
@@ -76,7 +76,7 @@ def taking(loop: asyncio.AbstractEventLoop) -> BatchConsumer:
     consumer = a_consumer({}, [])
     consumer.topic, consumer.loop = "t", loop
     consumer.app.monitor = SimpleNamespace(stream_inbound_time={})
-    consumer._in_hand, consumer._unacked_messages = InHand(), set()
+    consumer._in_hand, consumer._again, consumer._unacked_messages = InHand(), Again(), set()
     consumer._committed_offset, consumer._waiting_for_ack = {}, None
     consumer._draining = consumer._abandoned = False
     consumer._should_stop = lambda: True
@@ -170,6 +170,28 @@ def test_while_there_is_much_the_next_is_asked_for_at_once(weight: int, most: in
         following.cancel()
 
     asyncio.run(work())
+
+
+def chunk(first: int, last: int, partition: int = 0) -> Chunk:
+    return Chunk("t", partition, [Record(first), Record(last)])
+
+
+def test_what_comes_again_is_acknowledged_when_all_of_it_is_done() -> None:
+    again = Again()
+    again.begin({0: 10, 1: 3})
+    assert again.acknowledged([chunk(3, 6), chunk(0, 3, 1)]) == {0: 3, 1: 4}
+    assert again.acknowledged([chunk(7, 9), chunk(4, 5, 1)]) == {0: 3, 1: 6}
+    assert again.acknowledged([chunk(10, 10), chunk(11, 15)]) == {0: 16}
+    again.begin({})
+    assert again.acknowledged([chunk(16, 17)]) == {0: 18}
+
+
+def test_offsets_that_somebody_set_back_are_acknowledged_as_they_come() -> None:
+    again = Again()
+    again.begin({0: 1_000_000})
+    assert again.acknowledged([chunk(3, 6)]) == {0: 7}
+    again.begin({0: 100_003})
+    assert again.acknowledged([chunk(3, 6)]) == {0: 3}
 
 
 class Fetched:

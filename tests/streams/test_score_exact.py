@@ -98,12 +98,12 @@ def test_kill_9_loses_nothing_and_repeats_are_the_same(pipeline: Pipeline, seed:
         first, *again = outcomes[place]
         for got in (first, *again):
             assert_answered(got, event, answer)
-            assert _lasting(got) == _lasting(first)
+            assert lasting(got) == lasting(first)
         repeats += len(again)
     assert repeats <= 3 * 4 * 2_000
 
 
-def _lasting(got: Got) -> dict[str, object]:
+def lasting(got: Got) -> dict[str, object]:
     """What must not change when a record is answered again."""
     fraud = {k: v for k, v in got.value["fraud"].items() if k not in {"scored_at", "latency_ms", "duplicate"}}
     return {**got.value, "fraud": fraud}
