@@ -102,7 +102,7 @@ class Fleet:
         ends: how workers ended that were not told to, in order: role and exit code.
         log: where what workers say goes instead, where it is set.
         options: of every `score` worker, those of `faults.worker`.
-        first_options: of the first one besides.
+        next_options: of the next ones besides, one after the other.
     """
 
     def __init__(self, variables: dict[str, str], folder: Path) -> None:
@@ -110,7 +110,7 @@ class Fleet:
         self.ends: list[tuple[str, int]] = []
         self.log: Path | None = None
         self.options: tuple[str, ...] = ()
-        self.first_options: tuple[str, ...] = ()
+        self.next_options: list[tuple[str, ...]] = []
         self._workers: list[Worker] = []
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -135,9 +135,9 @@ class Fleet:
     def start(self, role: str) -> Worker:
         """Start a worker."""
         with self._lock:
-            options = self.options + self.first_options if role == "score" else ()
+            options: tuple[str, ...] = ()
             if role == "score":
-                self.first_options = ()
+                options = self.options + (self.next_options.pop(0) if self.next_options else ())
             log = self.log or self._folder / f"{role}-{len(self._workers)}.log"
             worker = Worker(role, options, self.variables, log, self._folder)
             self._workers.append(worker)

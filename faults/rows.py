@@ -12,7 +12,7 @@ from faults.fault import Fault
 from faults.model_faults import InTheTraffic, ModelBroken, ModelSwapped, Poisoned, removed, truncated
 from faults.redis_faults import Away, Flushed, Frozen, OutOfMemory, ReadOnly, RestartedEmpty, Slow
 from faults.server_faults import BrokerRestarted, ReadOnlyIndex, SearchAway, SearchDiskFull, Throttled
-from faults.worker_faults import AtBoundary, JoinAndLeave, KillAtRandom, LogDiskFull, RollingStop, Zombie
+from faults.worker_faults import AtBoundary, DiesAgain, JoinAndLeave, KillAtRandom, LogDiskFull, RollingStop, Zombie
 
 LEAD_S: Final = 3.0
 """Load before the fault."""
@@ -60,6 +60,12 @@ ROWS: Final[tuple[Row, ...]] = (
         lambda: AtBoundary("done"),
         ("reversals", "clocks", "strays"),
         _CRASH_S,
+    ),
+    Row(
+        "kill -9 before the offsets are committed, and again over what comes again",
+        lambda: DiesAgain("done"),
+        ("copies", "late", "reversals"),
+        2 * _CRASH_S,
     ),
     Row(
         "kill -9 at random moments, 4 times", lambda: KillAtRandom("score", 4, 1), ("copies", "late", "reversals"), 24.0

@@ -1,9 +1,12 @@
-"""A role as the command runs it, with a trap: `python -m faults.worker ROLE [--die-at B | --raise-at B] [--poison]`.
+"""A role as the command runs it, with a trap.
 
-SIGUSR1 arms the trap; the next time the worker passes the boundary B it is gone (SIGKILL), or an exception is raised
-there, once, and the file `SPRUNG` in its working directory says so. With `--poison`, scoring any transaction whose id
-begins with `POISON` raises, always. The product knows nothing of it: its methods are wrapped here, at run time. A
-worker ends with the process that started it, whose end closes its standard input.
+    python -m faults.worker ROLE [--die-at B | --raise-at B] [--armed] [--poison]
+
+SIGUSR1 arms the trap, where it is not armed from the start; the next time the worker passes the boundary B it is gone
+(SIGKILL), or an exception is raised there, once, and the file `SPRUNG` in its working directory says so. With
+`--poison`, scoring any transaction whose id begins with `POISON` raises, always. The product knows nothing of it: its
+methods are wrapped here, at run time. A worker ends with the process that started it, whose end closes its standard
+input.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from faults.traffic import POISON
-from features.store import OnlineStore, Snapshot
+from features.store import Commit, OnlineStore, Snapshot
 from fraudstream.cli import main as command
 from scoring.outcome import Outcome
 from sinks.publisher import Publisher, Record
@@ -94,13 +97,15 @@ def _at_read(trap: Trap) -> None:
 
 
 def _at_commit(trap: Trap) -> None:
-    commit = OnlineStore.commit
+    commit_all = OnlineStore.commit_all
 
-    async def trapped(self: OnlineStore, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - passed on as they are
-        await commit(self, *arguments, **options)
-        trap.passed()
+    async def trapped(self: OnlineStore, commits: Sequence[Commit]) -> None:
+        if trap.armed:
+            await commit_all(self, commits[:1])
+            trap.passed()
+        await commit_all(self, commits)
 
-    OnlineStore.commit = trapped  # type: ignore[method-assign]
+    OnlineStore.commit_all = trapped  # type: ignore[method-assign]
 
 
 def _at_publish(trap: Trap) -> None:
@@ -164,6 +169,7 @@ def main() -> None:
     parser.add_argument("role")
     parser.add_argument("--die-at", choices=BOUNDARIES)
     parser.add_argument("--raise-at", choices=BOUNDARIES)
+    parser.add_argument("--armed", action="store_true")
     parser.add_argument("--poison", action="store_true")
     options = parser.parse_args()
     if options.poison:
@@ -173,6 +179,8 @@ def main() -> None:
             trap = Trap(spring)
             set_trap(boundary, trap)
             signal.signal(signal.SIGUSR1, trap.arm)
+            if options.armed:
+                trap.arm()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.argv[1:] = [options.role]
     command()

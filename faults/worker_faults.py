@@ -32,7 +32,7 @@ class AtBoundary(Fault):
 
     def prepare(self, site: Site) -> None:
         """Set the trap of the first worker."""
-        site.fleet.first_options = (self._option, self._boundary)
+        site.fleet.next_options = [(self._option, self._boundary)]
 
     def inject(self, site: Site) -> None:
         """Let records gather while the worker is stopped, and arm the trap."""
@@ -47,6 +47,32 @@ class AtBoundary(Fault):
         """A kill ends the worker; an exception may end it, to be started again, or be survived."""
         allowed = [[("score", -signal.SIGKILL)]] if self._option == "--die-at" else [[], [("score", 70)]]
         return [] if site.fleet.ends in allowed else [f"workers ended with {site.fleet.ends}"]
+
+
+class DiesAgain(AtBoundary):
+    """A worker dies over a batch that is as large as they get, and the next one over what comes again of it.
+
+    Args:
+        boundary: of `faults.worker.BOUNDARIES`.
+    """
+
+    crashes = 2
+
+    def prepare(self, site: Site) -> None:
+        """Set the trap of the second worker too, armed from the start."""
+        super().prepare(site)
+        site.fleet.next_options.append(("--die-at", self._boundary, "--armed"))
+
+    def inject(self, site: Site) -> None:
+        """Kill the first, and wait until the second is gone too."""
+        super().inject(site)
+        (site.folder / SPRUNG).unlink()
+        wait_for("the end of a second worker", (site.folder / SPRUNG).exists)
+
+    def complaints(self, site: Site) -> list[str]:
+        """Two ended so, and no other did."""
+        wanted = [("score", -signal.SIGKILL)] * 2
+        return [] if site.fleet.ends == wanted else [f"workers ended with {site.fleet.ends}"]
 
 
 class KillAtRandom(Fault):

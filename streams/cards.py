@@ -14,6 +14,7 @@ from features.walk import Delivery
 from streams.columns import MetAgain, Roster, batch_columns
 from streams.intake import Incoming, Reach
 from streams.renamed import Renamed, names_to_read, settle
+from streams.role import MOST_AGAIN
 from streams.watch.metrics import ScoreMetrics
 
 
@@ -97,7 +98,7 @@ class CardState:
             again, applied = self._again.get(partition), snapshots[partition].applied
             if again is not None and reach.first > again.until:
                 del self._again[partition]
-            elif again is None and applied is not None and reach.first <= applied:
+            elif again is None and applied is not None and reach.first <= applied <= reach.first + MOST_AGAIN:
                 self._again[partition] = MetAgain(reach.first, applied, {})
 
 

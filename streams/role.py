@@ -8,6 +8,9 @@ from typing import Final, Protocol
 import msgspec
 from confluent_kafka import Message
 
+# More records of a partition than a batch ever has; where more come again, somebody has set the offsets back.
+MOST_AGAIN: Final = 100_000
+
 _WEIGHED_BYTES: Final = 4096
 
 

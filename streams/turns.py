@@ -9,13 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
 
 from features.errors import BatchRevoked
-from streams.role import Chunk, Turn
-
-# More records than a batch ever has; where more come again, somebody has set the offsets back.
-_MOST_AGAIN: Final = 100_000
+from streams.role import MOST_AGAIN, Chunk, Turn
 
 
 class Batch:
@@ -57,7 +53,7 @@ class Again:
             first, last = (int(chunk.records[end].offset() or 0) for end in (0, -1))
             since = self._since.setdefault(chunk.partition, first)
             until = self._until.get(chunk.partition, -1)
-            waits = last < until <= since + _MOST_AGAIN
+            waits = last < until <= since + MOST_AGAIN
             offsets[chunk.partition] = since if waits else last + 1
         return offsets
 
