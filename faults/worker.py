@@ -24,8 +24,8 @@ from typing import Any, Final
 from faults.traffic import POISON
 from features.store import Commit, OnlineStore, Snapshot
 from fraudstream.cli import main as command
-from scoring.outcome import Outcome
 from sinks.publisher import Publisher, Record
+from streams.answers import Answers
 from streams.decisions import Decisions
 from streams.delivery import BatchConsumer
 from streams.intake import Incoming
@@ -146,14 +146,14 @@ def _at_done(trap: Trap) -> None:
 
 def poison() -> None:
     """Let every transaction fail that is marked for it."""
-    outcomes = Decisions.outcomes
+    answers = Decisions.answers
 
-    def trapped(self: Decisions, incoming: Sequence[Incoming], *arguments: Any) -> list[Outcome]:  # noqa: ANN401 - as above
+    def trapped(self: Decisions, incoming: Sequence[Incoming], *arguments: Any) -> Answers:  # noqa: ANN401 - passed on as they are
         if any(item.transaction.transaction_id.startswith(POISON) for item in incoming):
             raise SprungError("poisoned by the fault matrix")
-        return outcomes(self, incoming, *arguments)
+        return answers(self, incoming, *arguments)
 
-    Decisions.outcomes = trapped  # type: ignore[method-assign, assignment]
+    Decisions.answers = trapped  # type: ignore[method-assign, assignment]
 
 
 def _end_with_parent() -> None:

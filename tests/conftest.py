@@ -16,6 +16,7 @@ from local import kafka
 from local.generator import generate
 from local.stack import Stack
 from scoring.training import train
+from tests.search import PatientTransport
 from tests.streams.pipeline import Pipeline
 
 _TOPIC_TIMEOUT_S = 30.0
@@ -82,7 +83,7 @@ def redis_client(servers: Stack) -> Iterator[Redis]:
 @pytest.fixture
 def opensearch_client(servers: Stack) -> Iterator[OpenSearch]:
     """A client of the run's OpenSearch."""
-    client = OpenSearch(servers.env()["FRAUD_OPENSEARCH_URL"], timeout=30)
+    client = OpenSearch(servers.env()["FRAUD_OPENSEARCH_URL"], timeout=30, transport_class=PatientTransport)
     yield client
     client.close()
 

@@ -11,6 +11,7 @@ from opensearchpy.helpers import bulk, scan
 from dashboards.saved_objects import saved_objects
 from tests.dashboards import compiled, counted
 from tests.dashboards.seeded import DAY_MS, seed
+from tests.search import PatientTransport
 
 PREFIX = "panels-"
 OBJECTS = saved_objects(PREFIX, "http://localhost:8800")
@@ -25,7 +26,7 @@ SEARCHES = [one for one in OBJECTS if one["type"] == "search"]
 @pytest.fixture(scope="module")
 def demo(servers):
     """A client, when the panels are looked at, and every document by the alias of its pattern."""
-    client = OpenSearch(servers.env()["FRAUD_OPENSEARCH_URL"], timeout=60)
+    client = OpenSearch(servers.env()["FRAUD_OPENSEARCH_URL"], timeout=60, transport_class=PatientTransport)
     now_ms = int(time.time() * 1000)
     seed(client, PREFIX, now_ms)
     aliases = {one["attributes"]["title"] for one in OBJECTS if one["type"] == "index-pattern"}

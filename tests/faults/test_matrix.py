@@ -33,11 +33,6 @@ def test_a_zombie_is_fenced(run):
 
 
 @pytest.mark.slow
-def test_redis_forgets_everything(run):
-    assert_good(run("Redis: FLUSHALL", load_s=6.0))
-
-
-@pytest.mark.slow
 def test_the_broker_is_killed_and_restarted(run):
     assert_good(run("Kafka broker killed and restarted", load_s=8.0))
 
@@ -48,13 +43,6 @@ def test_opensearch_is_away(run):
     assert_good(result)
     # Nobody waits for it but the index role.
     assert result.pause_s < result.index_pause_s
-
-
-@pytest.mark.slow
-def test_hostile_records(run):
-    result = run("hostile records", load_s=5.0)
-    assert_good(result)
-    assert result.dead_letters > 200
 
 
 @pytest.mark.slow

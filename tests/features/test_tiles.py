@@ -131,7 +131,7 @@ def test_what_is_folded_is_answered_flagged_and_changes_nothing() -> None:
     assert (recent.duplicate, recent.beyond_grace) == (True, False)
 
 
-@examples(15)
+@examples(8)
 @given(
     st.integers(0, 10_000), st.lists(st.integers(1, 40), min_size=10, max_size=30), st.integers(1, 9),
     st.sampled_from([2_000.0, 60_000.0, 1_500_000.0]),
@@ -153,7 +153,7 @@ def test_a_hot_batch_delivered_again_gets_the_same_answers(
         assert cards.values == values
 
 
-@examples(15)
+@examples(8)
 @given(
     st.integers(0, 10_000), st.lists(st.tuples(st.integers(1, 40), st.sampled_from(FATES)), min_size=10, max_size=30),
     st.sampled_from([2_000.0, 60_000.0, 1_500_000.0]), st.booleans(),

@@ -63,7 +63,7 @@ def test_delivered_again_in_other_batches_they_are_the_same_too(
         assert cards.values == values
 
 
-@examples(300)
+@examples(100)
 @given(
     small_streams(),
     st.lists(st.tuples(st.integers(1, 12), st.sampled_from(FATES))),

@@ -64,11 +64,10 @@ class Life:
         return [Chunk("transactions", p, some) for p, some in cut.items() if some]
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_deaths_in_a_row_change_no_answer(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+def test_deaths_in_a_row_change_no_answer(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in pipeline.variables.items():
         monkeypatch.setenv(name, value)
-    events, dice = awkward(30 + seed, 800, 12, base_ms()), random.Random(seed)
+    events, dice = awkward(31, 800, 12, base_ms()), random.Random(1)
     pipeline.publish((e.card, wire(e)) for e in events)
     topic = f"{pipeline.prefix}transactions"
     records: dict[int, list[Message]] = {p: [] for p in range(PARTITIONS)}

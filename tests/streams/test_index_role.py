@@ -17,6 +17,7 @@ from opensearchpy.helpers import scan
 from features.partition import home_partition
 from local.stack import Stack
 from tests.oracles.traffic import awkward, wire
+from tests.search import PatientTransport
 from tests.streams.pipeline import Pipeline
 from tests.streams.records import Place, Raw, Sent, by_source, ends, now_ms, read_all, send, value_of, wait_acknowledged
 from tests.streams.test_score_exact import base_ms
@@ -126,7 +127,7 @@ class Indexed:
 def indexed(servers: Stack, model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Indexed]:
     pipeline = Pipeline(servers.env(), PREFIX, model_dir, tmp_path_factory.mktemp("indexing"))
     pipeline.setup()
-    client = OpenSearch(servers.env()["FRAUD_OPENSEARCH_URL"], timeout=30)
+    client = OpenSearch(servers.env()["FRAUD_OPENSEARCH_URL"], timeout=30, transport_class=PatientTransport)
     try:
         foreign = run(servers, pipeline)
         yield Indexed(pipeline, client, foreign)

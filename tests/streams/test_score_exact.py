@@ -77,7 +77,7 @@ def test_every_kind_of_awkward_traffic_is_answered_exactly(pipeline: Pipeline) -
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_kill_9_loses_nothing_and_repeats_are_the_same(pipeline: Pipeline, seed: int) -> None:
-    events = awkward(20 + seed, 6_000, 200, base_ms())
+    events = awkward(20 + seed, 4_000, 130, base_ms())
     rng = random.Random(seed)
     cuts = sorted(rng.sample(range(len(events)), 3))
     done = 0
