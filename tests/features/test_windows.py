@@ -111,6 +111,34 @@ def test_a_copy_beyond_the_grace_is_answered_the_same_when_its_batch_comes_again
     assert [replace(a, duplicate=False) for a in again] == [replace(a, duplicate=False) for a in answers]
 
 
+def test_a_batch_that_was_applied_in_halves_comes_again_as_a_whole() -> None:
+    """The second half must not settle what the first one appended: nothing of the batch is acknowledged yet."""
+    begin_ms = 1_700_000_000_000
+    events = [
+        Event("c", name, "authorization", begin_ms + days * 86_400_000, 100)
+        for name, days in (("a", 0), ("x", 2), ("y", 3))
+    ]
+    cards = Cards()
+    first = cards.apply(events[:2], whole=0) + cards.apply(events[2:], whole=0)
+    cards.begin()
+    assert cards.apply(events, first_offset=0) == first == expected(events)
+
+
+def test_what_comes_again_in_parts_finds_the_history_of_its_moment() -> None:
+    """The copy's first came again in the part before; and the id is used anew when it has left the history."""
+    begin_ms = 1_700_000_000_000
+    events = [
+        Event("c", name, "authorization", begin_ms + days * 86_400_000, 100)
+        for name, days in (("a", 0), ("x", 2), ("a", 0), ("y", 9), ("a", 0))
+    ]
+    cards, wanted = Cards(), expected(events)
+    assert [promised(a) for a in cards.apply(events)] == [promised(a) for a in wanted]
+    cards.begin()
+    for offset, event in enumerate(events):
+        (again,) = cards.apply([event], first_offset=offset)
+        assert _as_promised(again, wanted[offset]) == but_the_flag(promised(wanted[offset])), offset
+
+
 @pytest.mark.parametrize("sizes", [[1, 1, 1], [3], [2, 1], [1, 2]])
 def test_an_original_that_its_reversal_preceded_is_out_where_a_week_begins_with_it(sizes: list[int]) -> None:
     """The reversal stands before all that the last one's week can reach, and what it took out is the first of it."""
