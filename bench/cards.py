@@ -18,7 +18,9 @@ PARTITIONS: Final = 4
 TTL_MS: Final = WEEK_MS + 86_400_000
 # What a history keeps spans a week and the day of grace: of 28 entries some 25 lie within the week.
 ENTRIES: Final = 28
-EMPTY: Final = header(0, -1)
+# Written before the first record of the topic, none of which the histories have met.
+_WRITTEN: Final = -1
+EMPTY: Final = header(0, _WRITTEN)
 
 _COUNTRIES: Final = ("DE", "FR", "GB", "JP", "US")
 _MCCS: Final = ("4111", "5411", "5541", "5812", "5999")
@@ -71,13 +73,13 @@ class Cards:
         times = np.sort(self._now_ms - self._random.integers(0, TTL_MS, (count, entries)), axis=1).ravel()
         self.live = int((times >= self._now_ms - WEEK_MS).sum())
         words = self._words(times, np.repeat(np.arange(count), entries)).reshape(count, -1)
-        head = header(entries, -1)
+        head = header(entries, _WRITTEN)
         return [head + row.tobytes() for row in words]
 
     def history_of(self, card: int, entries: int) -> bytes:
         """The packed history of one card with so many authorizations."""
         times = np.sort(self._now_ms - self._random.integers(0, TTL_MS, entries))
-        return header(entries, -1) + self._words(times, np.full(entries, card)).tobytes()
+        return header(entries, _WRITTEN) + self._words(times, np.full(entries, card)).tobytes()
 
     def _words(self, times: Int64, card: Int64) -> UInt64:
         n, no = len(times), np.zeros(len(times), np.bool_)

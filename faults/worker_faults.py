@@ -18,7 +18,7 @@ _STALE_EPOCH: Final = 75
 
 
 class AtBoundary(Fault):
-    """A worker dies, or meets an exception, at one boundary of a batch that is as large as they get.
+    """A worker dies, or meets an exception, at one boundary of a batch, after load has gathered.
 
     Args:
         boundary: of `faults.worker.BOUNDARIES`.
@@ -50,7 +50,7 @@ class AtBoundary(Fault):
 
 
 class DiesAgain(AtBoundary):
-    """A worker dies over a batch that is as large as they get, and the next one over what comes again of it.
+    """A worker dies over a batch, and the next one over what comes again of it and all that has gathered since.
 
     Args:
         boundary: of `faults.worker.BOUNDARIES`.

@@ -112,6 +112,19 @@ def but_the_flag(answer: Answer) -> Answer:
     return replace(answer, duplicate=False)
 
 
+def assert_answered_again(cards: Cards, batches: Iterable[list[Event]], part: int) -> None:
+    """Every batch, delivered once more in parts of a size, is answered as it was and changes no history."""
+    for batch in batches:
+        begin = cards.offset
+        first = cards.apply(batch)
+        values = dict(cards.values)
+        again: list[Answer] = []
+        for piece in split(batch, [part] * len(batch)):
+            again += cards.apply(piece, first_offset=begin + len(again))
+        assert [but_the_flag(a) for a in again] == [but_the_flag(a) for a in first]
+        assert cards.values == values
+
+
 FATES = ("done", "done", "lost", "killed")
 
 

@@ -14,7 +14,7 @@ from features.fold import fold_hot
 from features.history import unpack
 from features.tiles import NEVER_FOLDED
 from features.windows import WEEK_MS
-from tests.features.driver import FATES, Cards, but_the_flag, deaths, split
+from tests.features.driver import FATES, Cards, assert_answered_again, but_the_flag, deaths, split
 from tests.oracles.naive import Answer, Event, features_of
 from tests.oracles.naive import NaiveCards as Oracle
 from tests.properties import examples
@@ -141,16 +141,7 @@ def test_a_hot_batch_delivered_again_gets_the_same_answers(
 ) -> None:
     """With copies, reversals and records of any lateness; the second time in other batches."""
     events = mixed_hot_traffic(seed, sum(sizes), gap_ms)
-    cards = Cards(hot_card_records=16)
-    for batch in split(events, sizes):
-        begin = cards.offset
-        first = cards.apply(batch)
-        values = dict(cards.values)
-        again = []
-        for piece in split(batch, [part] * len(batch)):
-            again += cards.apply(piece, first_offset=begin + len(again))
-        assert [but_the_flag(a) for a in again] == [but_the_flag(a) for a in first]
-        assert cards.values == values
+    assert_answered_again(Cards(hot_card_records=16), split(events, sizes), part)
 
 
 @examples(8)

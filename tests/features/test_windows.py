@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.features.driver import FATES, Cards, but_the_flag, deaths, split
+from tests.features.driver import FATES, Cards, assert_answered_again, but_the_flag, deaths, split
 from tests.oracles.naive import Answer, Event, NaiveCards
 from tests.oracles.traffic import awkward, small_streams
 from tests.properties import examples
@@ -34,33 +34,12 @@ def test_any_stream_in_any_batches_is_answered_as_the_oracle_does(events: list[E
         assert promised(answer) == promised(wanted), event
 
 
-@examples(80)
-@given(small_streams(), st.lists(st.integers(1, 12), max_size=40))
-def test_a_batch_delivered_again_gets_the_same_answers(events: list[Event], sizes: list[int]) -> None:
-    cards = Cards()
-    for batch in split(events, sizes):
-        begin = cards.offset
-        first = cards.apply(batch)
-        values = dict(cards.values)
-        assert [but_the_flag(a) for a in cards.apply(batch, first_offset=begin)] == [but_the_flag(a) for a in first]
-        assert cards.values == values
-
-
-@examples(80)
-@given(small_streams(), st.lists(st.integers(1, 12), max_size=40), st.integers(1, 5))
-def test_delivered_again_in_other_batches_they_are_the_same_too(
-    events: list[Event], sizes: list[int], size: int
+@examples(150)
+@given(small_streams(), st.lists(st.integers(1, 12), max_size=40), st.integers(1, 12))
+def test_a_batch_delivered_again_whole_or_in_parts_gets_the_same_answers(
+    events: list[Event], sizes: list[int], part: int
 ) -> None:
-    cards = Cards()
-    for batch in split(events, sizes):
-        begin = cards.offset
-        first = cards.apply(batch)
-        values = dict(cards.values)
-        answers = []
-        for part in split(batch, [size] * len(batch)):
-            answers += cards.apply(part, first_offset=begin + len(answers))
-        assert [but_the_flag(a) for a in answers] == [but_the_flag(a) for a in first]
-        assert cards.values == values
+    assert_answered_again(Cards(), split(events, sizes), part)
 
 
 @examples(100)

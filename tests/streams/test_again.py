@@ -36,11 +36,8 @@ class Life:
 
     async def live(self, batches: int) -> None:
         """Start, do so many batches, and die over the last one."""
-        handler, again, position = (
-            make_handler("score", self._settings, Health("score")),
-            Again(),
-            self._committed.copy(),
-        )
+        handler = make_handler("score", self._settings, Health("score"))
+        again, position = Again(), self._committed.copy()
         await handler.start()
         again.begin(await handler.assigned({p: offset or None for p, offset in position.items()}))
         for left in range(batches, 0, -1):
@@ -49,7 +46,7 @@ class Life:
                 break
             rest = cast("Coroutine[None, None, None]", await handler.process(chunks, at_once))
             if left == 1 and self._dice.random() < 0.5:
-                rest.close()  # what it published is lost with it
+                rest.close()  # nothing of it is published
                 break
             await rest
             position.update({c.partition: (c.records[-1].offset() or 0) + 1 for c in chunks})
